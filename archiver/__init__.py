@@ -1,0 +1,1 @@
+"""Composition: capture, package, seal, store, index. The only package that knows the others."""

@@ -1,0 +1,1 @@
+"""One capture in a browser. The only package that imports Playwright."""

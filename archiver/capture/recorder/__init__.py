@@ -1,0 +1,1 @@
+"""The recorder: relay, wire file, TLS, HTTP splitters, transcript. No browser in here."""

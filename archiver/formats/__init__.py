@@ -1,0 +1,1 @@
+"""WARC, CDXJ and WACZ. Bytes and files only; no browser."""

@@ -1,0 +1,1 @@
+"""Registers of incidents and their seeds."""
