@@ -1,0 +1,63 @@
+"""Budgets of one capture: what a page may cost before it is ended and kept as it is.
+
+Limits are data with units, so that the same values stand in the settings, in the code that enforces
+them and in the evidence record.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one capture may use.
+
+    Args:
+        load_ms: From the first request until the load event.
+        settle_ms: For the network to fall quiet after the load, and again after scrolling.
+        scroll_ms: For scrolling to the end and back.
+        exhibit_ms: For each exhibit (a screenshot tile, the PDF, the MHTML, the DOM, the text).
+        total_ms: For everything; what is left then is skipped and named.
+        capture_bytes: Received from servers, all connections together.
+        page_height_px: Scrolled and shown in the full screenshot, CSS pixels.
+        exhibit_bytes: Of one exhibit that the browser hands over.
+        dialogs: Alerts, confirms and prompts dismissed before the page is stopped.
+        popups: Windows the page may open; further ones are closed unseen.
+        requests: Made by the page before it is stopped.
+        browser_memory_bytes: Of the browser's processes together.
+    """
+
+    load_ms: int = 30_000
+    settle_ms: int = 10_000
+    scroll_ms: int = 15_000
+    exhibit_ms: int = 20_000
+    total_ms: int = 120_000
+    capture_bytes: int = 1 * GIB
+    page_height_px: int = 100_000
+    exhibit_bytes: int = 256 * MIB
+    dialogs: int = 20
+    popups: int = 5
+    requests: int = 20_000
+    browser_memory_bytes: int = 6 * GIB
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the browser presents itself: what a page can adapt its content to.
+
+    Args:
+        width_px: Viewport width, CSS pixels.
+        height_px: Viewport height, CSS pixels.
+        scale_percent: Device pixels per CSS pixel, in percent (an integer: the record has no floats).
+        locale: BCP 47 tag, also sent as Accept-Language.
+        timezone: IANA name.
+    """
+
+    width_px: int = 1280
+    height_px: int = 800
+    scale_percent: int = 100
+    locale: str = "ru-KZ"
+    timezone: str = "Asia/Almaty"
