@@ -155,9 +155,11 @@ class ExhibitMaker:
         parts = [
             await IsolatedWorld(self._cdp).evaluate("document.body ? document.body.innerText : ''") or ""
         ]
-        for frame in self._page.frames[1:]:
-            if frame.url.startswith("http"):
-                parts.append(f"\n[frame {frame.url}]\n{await frame.inner_text('html', timeout=2_000)}")
+        parts += [
+            f"\n[frame {frame.url}]\n{await frame.inner_text('html', timeout=2_000)}"
+            for frame in self._page.frames[1:]
+            if frame.url.startswith("http")
+        ]
         text = "\n".join(parts)
         return self._keep("text.txt", "text", "text/plain", text.encode(errors="replace")), text
 
@@ -167,8 +169,11 @@ _SERIALIZE = """(() => {
   const root = document.documentElement;
   if (!root) return "";
   const shadows = [];
-  for (const element of document.querySelectorAll("*"))
-    if (element.shadowRoot) shadows.push(element.shadowRoot);
+  const collect = (node) => {
+    for (const element of node.querySelectorAll("*"))
+      if (element.shadowRoot) { shadows.push(element.shadowRoot); collect(element.shadowRoot); }
+  };
+  collect(document);
   if (!shadows.length || !root.getHTML) return kind + root.outerHTML;
   const open = root.cloneNode(false).outerHTML.replace(/<\\/[^>]+>$/, "");
   return kind + open + root.getHTML({shadowRoots: shadows}) + "</" + root.localName + ">";
