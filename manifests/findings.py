@@ -1,0 +1,211 @@
+"""The catalogue of findings: what a verifier can say, how grave it is, and on which verdict it bears."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+MAX_SHOWN_CHARS = 200
+
+
+class Severity(enum.Enum):
+    """How grave a finding is."""
+
+    FAILURE = "failure"
+    INDETERMINATE = "indeterminate"
+    NOTE = "note"
+
+
+class Area(enum.Enum):
+    """The verdict that a finding bears on."""
+
+    INTEGRITY = "integrity"
+    IDENTITY = "identity"
+    TIME = "time"
+    COMPLETENESS = "completeness"
+
+
+class Code(enum.Enum):
+    """Every finding. Codes and numbers are never reused; the text says what failed."""
+
+    RECORD_MISSING = ("record-missing", "E301", "there is no evidence record")
+    RECORD_TOO_LARGE = ("record-too-large", "E302", "JSON is larger than any of ours")
+    RECORD_NOT_JSON = ("record-not-json", "E303", "bytes are not JSON in UTF-8")
+    RECORD_BYTE_ORDER_MARK = ("record-byte-order-mark", "E304", "JSON begins with a byte order mark")
+    RECORD_DUPLICATE_KEY = ("record-duplicate-key", "E305", "an object names a key twice")
+    RECORD_NUMBER_NOT_EXACT = (
+        "record-number-not-exact",
+        "E306",
+        "a number is not an integer that every reader reads alike",
+    )
+    RECORD_TOO_DEEP = ("record-too-deep", "E307", "JSON is nested too deep")
+    RECORD_LONE_SURROGATE = ("record-lone-surrogate", "E308", "a string is not Unicode text")
+    RECORD_NOT_CANONICAL = ("record-not-canonical", "E309", "bytes are not the canonical form (RFC 8785)")
+    RECORD_FORMAT_UNKNOWN = (
+        "record-format-unknown",
+        "E310",
+        "evidence record is of a format unknown to this program",
+    )
+    RECORD_SCHEMA = ("record-schema", "E311", "a field is missing, unknown or of the wrong form")
+    RECORD_CONTRADICTION = ("record-contradiction", "E312", "two statements of the record exclude each other")
+    RECORD_OF_OTHER_CAPTURE = ("record-of-other-capture", "E313", "record belongs to another capture")
+    RECORD_OF_OTHER_INCIDENT = ("record-of-other-incident", "E314", "record does not name the incident")
+
+    ARTIFACT_MISSING = ("artifact-missing", "E320", "a listed file is not there")
+    ARTIFACT_SIZE_MISMATCH = ("artifact-size-mismatch", "E321", "a file is longer or shorter than recorded")
+    ARTIFACT_DIGEST_MISMATCH = (
+        "artifact-digest-mismatch",
+        "E322",
+        "a file's bytes are not those that were recorded",
+    )
+    ARTIFACT_UNREADABLE = (
+        "artifact-unreadable",
+        "E323",
+        "a file could not be read",
+        Severity.INDETERMINATE,
+    )
+    UNLISTED_FILE = ("unlisted-file", "E324", "a file that nothing lists lies beside the evidence")
+    NOT_A_PLAIN_FILE = ("not-a-plain-file", "E325", "an entry is a link or device, not a file")
+    UNSAFE_NAME = ("unsafe-name", "E326", "a name could lead out of the folder or be read in two ways")
+    SET_UNREADABLE = ("set-unreadable", "E327", "the set could not be read", Severity.INDETERMINATE)
+    ARTIFACT_NOT_IN_PACKAGE = (
+        "artifact-not-in-package",
+        "E328",
+        "an exhibit and its copy in the package are not the same bytes",
+    )
+
+    ZIP_MALFORMED = ("zip-malformed", "E340", "the ZIP structure is broken")
+    ZIP_DUPLICATE_MEMBER = ("zip-duplicate-member", "E341", "two members have one name")
+    ZIP_OVERLAP = ("zip-overlap", "E342", "two members share bytes")
+    ZIP_HIDDEN_BYTES = ("zip-hidden-bytes", "E343", "bytes lie before, between or after the members")
+    ZIP_HEADERS_DISAGREE = (
+        "zip-headers-disagree",
+        "E344",
+        "a member's own header is not what the central directory says",
+    )
+    ZIP_FEATURE_REFUSED = (
+        "zip-feature-refused",
+        "E345",
+        "a member uses a feature that evidence has no need of",
+    )
+    ZIP_UNSAFE_NAME = ("zip-unsafe-name", "E346", "a member's name could lead out of the folder")
+    ZIP_CHECKSUM = ("zip-checksum", "E347", "a member's size or CRC-32 is not what its header says")
+    ZIP_TOO_LARGE = ("zip-too-large", "E348", "a member unpacks to more than is plausible")
+
+    WACZ_MEMBER_MISSING = ("wacz-member-missing", "E350", "package lacks a member")
+    WACZ_MEMBER_UNLISTED = ("wacz-member-unlisted", "E351", "package holds a member that it does not list")
+    WACZ_NOT_STORED = ("wacz-not-stored", "E352", "a member that must be stored is compressed")
+    WACZ_DIGEST_MISMATCH = ("wacz-digest-mismatch", "E353", "a member's bytes are not those that were listed")
+    WACZ_DATAPACKAGE = ("wacz-datapackage", "E354", "datapackage of the package is malformed")
+    WACZ_PAGES = ("wacz-pages", "E355", "list of pages is malformed")
+    WACZ_INDEX = ("wacz-index", "E356", "index of the package is malformed")
+    WACZ_INDEX_MISMATCH = ("wacz-index-mismatch", "E357", "a line of the index points at no such record")
+    WACZ_RECORD_NOT_INDEXED = ("wacz-record-not-indexed", "E358", "a WARC record is not in the index")
+
+    WARC_MALFORMED = ("warc-malformed", "E360", "WARC structure is broken")
+    WARC_TRUNCATED = ("warc-truncated", "E361", "WARC ends within a record")
+    WARC_TRAILING_DATA = ("warc-trailing-data", "E362", "bytes follow that belong to no record")
+    WARC_MEMBER_NOT_ONE_RECORD = (
+        "warc-member-not-one-record",
+        "E363",
+        "a gzip member is not exactly one record",
+    )
+    WARC_BLOCK_DIGEST_MISMATCH = (
+        "warc-block-digest-mismatch",
+        "E364",
+        "a record's block is not what its digest says",
+    )
+    WARC_PAYLOAD_DIGEST_MISMATCH = (
+        "warc-payload-digest-mismatch",
+        "E365",
+        "a record's payload is not what its digest says",
+    )
+    WARC_DIGEST_MISSING = ("warc-digest-missing", "E366", "a record has no digest")
+    WARC_RECORD_TYPE = ("warc-record-type", "E367", "a record is of a type or in a place that is not ours")
+    WARC_DUPLICATE_RECORD_ID = ("warc-duplicate-record-id", "E368", "two records have one identifier")
+    WARC_DANGLING_REFERENCE = (
+        "warc-dangling-reference",
+        "E369",
+        "a record refers to one that is not there",
+    )
+    WARC_TOO_LARGE = ("warc-too-large", "E370", "a record unpacks to more than is plausible")
+
+    CAPTURE_INCOMPLETE = (
+        "capture-incomplete",
+        "E380",
+        "the record itself says that the capture is not whole",
+        Severity.NOTE,
+        Area.COMPLETENESS,
+    )
+    CONTACT_NOT_CHECKED = (
+        "collector-not-named",
+        "E381",
+        "the record names no one who answers for the capture",
+        Severity.NOTE,
+        Area.IDENTITY,
+    )
+    CLOCK_NOT_CHECKED = (
+        "clock-not-checked",
+        "E382",
+        "the clock was not compared with a time server",
+        Severity.NOTE,
+        Area.TIME,
+    )
+
+    UNSEALED = (
+        "unsealed",
+        "E400",
+        "nothing seals the record: its time is unproven",
+        Severity.INDETERMINATE,
+        Area.TIME,
+    )
+    UNSIGNED = (
+        "unsigned",
+        "E401",
+        "nothing signs the record: its maker is unproven",
+        Severity.INDETERMINATE,
+        Area.IDENTITY,
+    )
+
+    def __init__(
+        self,
+        code: str,
+        number: str,
+        text: str,
+        severity: Severity = Severity.FAILURE,
+        area: Area = Area.INTEGRITY,
+    ) -> None:
+        self.code = code
+        self.number = number
+        self.text = text
+        self.severity = severity
+        self.area = area
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a verifier has to say.
+
+    Args:
+        code: What kind of finding.
+        subject: What it is about: a file, a member, a record, as ``kind name``.
+        expected: The trusted value, or empty.
+        got: What was found, or empty.
+    """
+
+    code: Code
+    subject: str
+    expected: str = ""
+    got: str = ""
+
+    def __str__(self) -> str:
+        text = f"{shown(self.subject)}: {self.code.text}"
+        if self.expected or self.got:
+            text += f": expected {shown(self.expected) or 'nothing'}, got {shown(self.got) or 'nothing'}"
+        return f"{text} [{self.code.number}]"
+
+
+def shown(text: str) -> str:
+    """Clean and clip text that may come from an opponent: printable, at most ``MAX_SHOWN_CHARS``."""
+    clipped = text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in clipped)
