@@ -137,7 +137,7 @@ class Code(enum.Enum):
         Severity.NOTE,
         Area.COMPLETENESS,
     )
-    CONTACT_NOT_CHECKED = (
+    COLLECTOR_NOT_NAMED = (
         "collector-not-named",
         "E381",
         "the record names no one who answers for the capture",
@@ -149,6 +149,14 @@ class Code(enum.Enum):
         "E382",
         "the clock was not compared with a time server",
         Severity.NOTE,
+        Area.TIME,
+    )
+
+    TIMES_OUT_OF_ORDER = (
+        "times-out-of-order",
+        "E383",
+        "the clock was set back during the capture",
+        Severity.INDETERMINATE,
         Area.TIME,
     )
 
@@ -165,6 +173,315 @@ class Code(enum.Enum):
         "nothing signs the record: its maker is unproven",
         Severity.INDETERMINATE,
         Area.IDENTITY,
+    )
+
+    SIGNATURE_MISSING = (
+        "signature-missing",
+        "E402",
+        "the record's signature is not there",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    SIGNATURE_MALFORMED = (
+        "signature-malformed",
+        "E403",
+        "bytes are not a signature file as OpenSSH writes it",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    SIGNATURE_NAMESPACE = (
+        "signature-namespace-wrong",
+        "E404",
+        "signature was made for another purpose",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    SIGNATURE_KEY_UNKNOWN = (
+        "signature-key-unknown",
+        "E405",
+        "key of the signature is not a trusted one",
+        Severity.INDETERMINATE,
+        Area.IDENTITY,
+    )
+    SIGNATURE_WRONG = (
+        "signature-wrong",
+        "E406",
+        "signature is not that of its key over these bytes",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    SIGNATURE_KEY_NOT_YET_VALID = (
+        "signature-key-not-yet-valid",
+        "E407",
+        "signature was proven before its key was valid",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    SIGNATURE_KEY_EXPIRED = (
+        "signature-key-expired",
+        "E408",
+        "signature is not proven to be from before its key ended",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    SIGNATURE_KEY_REVOKED = (
+        "signature-key-revoked",
+        "E409",
+        "signature is not proven to be from before its key was revoked",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    TIMESTAMP_MISSING = (
+        "timestamp-missing",
+        "E410",
+        "fewer timestamps prove the time than are required",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_MALFORMED = (
+        "timestamp-malformed",
+        "E411",
+        "bytes are not a timestamp reply",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_REQUEST_MISMATCH = (
+        "timestamp-request-mismatch",
+        "E412",
+        "timestamp does not answer the stored request",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_NOT_GRANTED = (
+        "timestamp-not-granted",
+        "E413",
+        "authority refused the timestamp",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_WRONG_DATA = (
+        "timestamp-wrong-data",
+        "E414",
+        "timestamp is over other bytes",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_WEAK_ALGORITHM = (
+        "timestamp-weak-algorithm",
+        "E415",
+        "timestamp rests on an algorithm that is too weak",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_POLICY = (
+        "timestamp-policy-refused",
+        "E416",
+        "timestamp was made under a policy that is not accepted",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_SIGNATURE_WRONG = (
+        "timestamp-signature-wrong",
+        "E417",
+        "timestamp's signature does not verify",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_CHAIN = (
+        "timestamp-chain-untrusted",
+        "E418",
+        "authority's certificate does not lead to its pinned root",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_PURPOSE = (
+        "timestamp-purpose-wrong",
+        "E419",
+        "authority's certificate is not for timestamps alone",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_CERTIFICATE_PERIOD = (
+        "timestamp-certificate-period",
+        "E420",
+        "a certificate was not valid when the timestamp was made",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_CERTIFICATE_ID = (
+        "timestamp-certificate-id-wrong",
+        "E421",
+        "timestamp does not name the certificate that signed it",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_IN_FUTURE = (
+        "timestamp-in-future",
+        "E422",
+        "timestamp claims a time that has not come",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_BEFORE_CAPTURE = (
+        "timestamp-before-capture",
+        "E423",
+        "timestamp is from before the capture",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_LATE = (
+        "timestamp-late",
+        "E424",
+        "timestamp was obtained long after the capture",
+        Severity.NOTE,
+        Area.TIME,
+    )
+    TIMESTAMP_ACCURACY = (
+        "timestamp-accuracy-too-coarse",
+        "E425",
+        "timestamp is too inexact to prove a time",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_AUTHORITY_UNKNOWN = (
+        "timestamp-authority-unknown",
+        "E426",
+        "timestamp is by an authority that is not trusted",
+        Severity.INDETERMINATE,
+        Area.TIME,
+    )
+    TIMESTAMP_REVOKED = (
+        "timestamp-certificate-revoked",
+        "E427",
+        "a certificate of the authority was revoked",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    TIMESTAMP_REVOCATION_UNCHECKED = (
+        "timestamp-revocation-unchecked",
+        "E428",
+        "whether a certificate was revoked is not shown",
+        Severity.NOTE,
+        Area.TIME,
+    )
+    TIMESTAMP_REVOCATION_MALFORMED = (
+        "timestamp-revocation-malformed",
+        "E429",
+        "stored revocation answers cannot be relied on",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    BATCH_PATH_MALFORMED = (
+        "batch-path-malformed",
+        "E440",
+        "bytes are not the path of a batch",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    BATCH_PATH_WRONG = (
+        "batch-path-wrong",
+        "E441",
+        "path does not lead from the signature to the stamped root",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    LOG_PROOF_MISSING = (
+        "log-proof-missing",
+        "E450",
+        "nothing shows that the custody log holds the seal",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_PROOF_MALFORMED = (
+        "log-proof-malformed",
+        "E451",
+        "bytes are not a log proof",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_PROOF_WRONG = (
+        "log-proof-wrong",
+        "E452",
+        "proof does not lead from the entry to the log's root",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_ENTRY_MALFORMED = (
+        "log-entry-malformed",
+        "E453",
+        "bytes are not an entry of the custody log",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_ENTRY_MISMATCH = (
+        "log-entry-mismatch",
+        "E454",
+        "logged entry is about other bytes",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_UNKNOWN = (
+        "log-unknown",
+        "E455",
+        "proof is from a log that is not trusted",
+        Severity.INDETERMINATE,
+        Area.COMPLETENESS,
+    )
+    LOG_CHECKPOINT_MALFORMED = (
+        "log-checkpoint-malformed",
+        "E456",
+        "bytes are not a log's checkpoint",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_CHECKPOINT_SIGNATURE = (
+        "log-checkpoint-signature-wrong",
+        "E457",
+        "log did not sign the checkpoint",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_DAMAGED = (
+        "log-damaged",
+        "E458",
+        "a part of the log is missing or is not what its root says",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_ROLLED_BACK = (
+        "log-rolled-back",
+        "E459",
+        "log is shorter than it was seen to be",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_FORKED = (
+        "log-forked",
+        "E460",
+        "two checkpoints of the log exclude each other",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    RENEWAL_MALFORMED = (
+        "renewal-malformed",
+        "E470",
+        "bytes are not a renewal of a seal",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    RENEWAL_MISMATCH = (
+        "renewal-mismatch",
+        "E471",
+        "renewal is not over the seal as it is",
+        Severity.FAILURE,
+        Area.TIME,
+    )
+    RENEWAL_TOO_LATE = (
+        "renewal-too-late",
+        "E472",
+        "renewal came after what it renews could no longer be relied on",
+        Severity.FAILURE,
+        Area.TIME,
     )
 
     def __init__(
