@@ -32,7 +32,8 @@ class IndexEntry:
         offset: Of the record in the file, bytes.
         length: Of the compressed record, bytes.
         sha256: Hex SHA-256 of the compressed record.
-        method_query: What tells this request from a GET of the same URL; see ``methods.method_query``.
+        method: Of the request that a response answers.
+        request_query: What that request sent, as ``methods.request_query`` puts it.
     """
 
     record_type: str
@@ -45,18 +46,20 @@ class IndexEntry:
     offset: int
     length: int
     sha256: str
-    method_query: str = ""
+    method: str = "GET"
+    request_query: str = ""
 
 
 def url_key(entry: IndexEntry) -> str:
     """Return the sort key of *entry*: its SURT, or its URI as it is where there is none.
 
-    The method and form of a request that is no GET are part of the key, as replay tools look it up:
-    without them the answer to a POST would be replayed as the page.
+    Method and body of a request that is no GET are part of the key, as replay tools look it up:
+    without them the answer to a POST, a HEAD or a preflight would be replayed as the page.
     """
     uri = entry.uri
-    if entry.method_query:
-        uri += ("&" if "?" in uri else "?") + entry.method_query
+    if entry.method != "GET":
+        query = f"__wb_method={entry.method}&{entry.request_query}".rstrip("&")
+        uri += ("&" if "?" in uri else "?") + query
     try:
         key = str(surt.surt(uri))
     except (ValueError, IndexError, AttributeError):
@@ -76,6 +79,8 @@ def index_line(entry: IndexEntry, filename: str) -> bytes:
         "filename": filename,
         "recordDigest": f"sha256:{entry.sha256}",
     }
+    if entry.method != "GET":
+        fields |= {"method": entry.method, "requestBody": entry.request_query}
     present = {name: value for name, value in fields.items() if value}
     time = "".join(filter(str.isdigit, entry.date))[:14]
     return f"{url_key(entry)} {time} {json.dumps(present)}\n".encode("ascii")

@@ -36,7 +36,7 @@ from archiver.formats.fields import (
     warc_fields,
     wire_uri,
 )
-from archiver.formats.methods import method_query
+from archiver.formats.methods import request_query
 
 KIB = 1024
 GZIP_LEVEL = 3
@@ -84,7 +84,6 @@ class _Block:
     """A record block: a head, then a file from its beginning; read twice, never held."""
 
     def __init__(self, head: bytes, body: IO[bytes] | None = None) -> None:
-        self._head = head
         self._pending = head
         self._body = body
         self.size_bytes = 0
@@ -248,7 +247,8 @@ class WarcWriter:
             exchange.response_body,
             mime=media_type(head),
             status=exchange.status,
-            query=method_query(exchange),
+            method=exchange.method,
+            query=request_query(exchange),
         )
 
     def _write_message(
@@ -260,6 +260,7 @@ class WarcWriter:
         *,
         mime: str = "",
         status: int | None = None,
+        method: str = "GET",
         query: str = "",
     ) -> IndexEntry:
         block = _Block(head, body.file if body else None)
@@ -276,7 +277,7 @@ class WarcWriter:
             ("Content-Type", f"application/http; msgtype={kind}"),
             ("WARC-Payload-Digest", payload),
         ]
-        return self._write(kind, fields, block, mime=mime, status=status, query=query)
+        return self._write(kind, fields, block, mime=mime, status=status, method=method, query=query)
 
     def _write(
         self,
@@ -286,6 +287,7 @@ class WarcWriter:
         *,
         mime: str = "",
         status: int | None = None,
+        method: str = "GET",
         query: str = "",
     ) -> IndexEntry:
         record_id = f"<urn:uuid:{uuid.uuid4()}>"
@@ -310,7 +312,8 @@ class WarcWriter:
             offset=self._offset,
             length=member.size_bytes,
             sha256=member.sha256,
-            method_query=query,
+            method=method,
+            request_query=query,
         )
         self._offset += member.size_bytes
         return entry
