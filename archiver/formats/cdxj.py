@@ -62,7 +62,7 @@ def url_key(entry: IndexEntry) -> str:
         uri += ("&" if "?" in uri else "?") + query
     try:
         key = str(surt.surt(uri))
-    except (ValueError, IndexError, AttributeError):
+    except (ValueError, AttributeError):
         key = uri.lower()
     return quote(key, safe=PRINTABLE_ASCII)
 
