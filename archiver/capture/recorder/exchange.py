@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import IO, Literal
+
+_STATUS = re.compile(rb"http(?:/[0-9]{1,4}\.[0-9]{1,4})?[ \t]*([0-9]{3})", re.IGNORECASE)
 
 Truncation = Literal["disconnect", "length", "time", "unspecified"]
 
@@ -35,14 +38,17 @@ class Exchange:
     Args:
         connection: Number of the connection in the wire file.
         stream: HTTP/2 stream number, None for HTTP/1.
-        url: Absolute URL of the request, as sent (latin-1 decoded, never normalised).
+        url: Absolute URL of the request, as sent (latin-1 decoded, never normalised); ``ws`` or ``wss`` where
+            the request asks for WebSocket.
         method: Request method.
         protocol: ``http/1.0``, ``http/1.1``, ``h2`` or ``websocket``.
-        request_head: Exact bytes for HTTP/1; for HTTP/2 a synthesized HTTP/1.1 head, blank line included.
+        request_head: Exact bytes for HTTP/1, blank line included; for HTTP/2 a head in the form that
+            ``http2_head`` describes.
         request_body: None when there was none.
         interim_heads: 1xx heads that came before the response, exact bytes.
-        response_head: None when no response head arrived.
-        response_body: None when no response head arrived.
+        response_head: None when no response arrived; empty when what arrived has no HTTP head and is all in
+            the body.
+        response_body: None when no response arrived.
         started_at_ns: Unix time of the first request byte, nanoseconds, by the relay's clock.
         response_at_ns: Of the first response byte, or 0.
         finished_at_ns: Of the last byte.
@@ -73,8 +79,6 @@ class Exchange:
 
     @property
     def status(self) -> int | None:
-        """Status code of the response, or None when no well-formed status line arrived."""
-        if self.response_head is None:
-            return None
-        parts = self.response_head.split(b" ", 2)
-        return int(parts[1][:3]) if len(parts) > 1 and parts[1][:3].isdigit() else None
+        """Status code of the response, or None when no status line with a code arrived."""
+        found = _STATUS.match(self.response_head or b"")
+        return int(found[1]) if found else None

@@ -1,0 +1,159 @@
+"""How the body of an HTTP/1 message ends: by length, by chunks, with the connection (RFC 9112, 6.3)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from archiver.capture.recorder.http1_head import shown
+
+if TYPE_CHECKING:
+    from archiver.capture.recorder.body import BodyWriter
+
+KIB = 1024
+
+MAX_LINE_BYTES = 16 * KIB
+"""Of one chunk-size or trailer line; Chromium's own limit."""
+MAX_TRAILER_BYTES = 256 * KIB
+
+_CHUNK_SIZE = re.compile(rb"(0*[0-9A-Fa-f]{1,15})[ \t]*(?:;|\r?\n\Z)")
+
+
+class Framing(Protocol):
+    """Moves the bytes of one body from a buffer into its writer."""
+
+    @property
+    def missing(self) -> str:
+        """What has not arrived yet, as a clause; empty when the body is whole."""
+        ...
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """True when an orderly end of the connection makes the body whole."""
+        ...
+
+    def take(self, buffer: bytearray) -> bool:
+        """Move what belongs to the body out of *buffer*; True when the body has ended."""
+        ...
+
+
+class LengthFraming:
+    """A body of *length* bytes."""
+
+    ends_with_connection = False
+
+    def __init__(self, body: BodyWriter, length: int) -> None:
+        self._body = body
+        self._length = length
+
+    @property
+    def missing(self) -> str:
+        """See ``Framing``."""
+        got = self._body.size_bytes
+        return "" if got == self._length else f"{got} of {self._length} bytes of the body arrived"
+
+    def take(self, buffer: bytearray) -> bool:
+        """See ``Framing``."""
+        _move(buffer, self._length - self._body.size_bytes, self._body)
+        return self._body.size_bytes == self._length
+
+
+class OpenFraming:
+    """A body that lasts as long as the connection."""
+
+    ends_with_connection = True
+    missing = "the body ends with the connection, which was cut"
+
+    def __init__(self, body: BodyWriter) -> None:
+        self._body = body
+
+    def take(self, buffer: bytearray) -> bool:
+        """See ``Framing``."""
+        _move(buffer, len(buffer), self._body)
+        return False
+
+
+class ChunkedFraming:
+    """A chunked body (RFC 9112 section 7.1), framing and trailers kept.
+
+    Where the framing breaks, everything up to the end of the connection is kept and ``broken`` says why: the
+    browser stops reading there, and nobody can tell what belongs to the body.
+    """
+
+    def __init__(self, body: BodyWriter) -> None:
+        self._body = body
+        self._chunk_left = 0
+        self._after_chunk = False
+        self._trailer_bytes = -1
+        self.broken = ""
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """See ``Framing``."""
+        return bool(self.broken)
+
+    @property
+    def missing(self) -> str:
+        """See ``Framing``."""
+        return self.broken or f"the last chunk did not arrive, {self._body.size_bytes} bytes with framing did"
+
+    def take(self, buffer: bytearray) -> bool:
+        """See ``Framing``."""
+        while buffer:
+            if self.broken:
+                self._body.write_framing(bytes(buffer))
+                buffer.clear()
+            elif self._chunk_left:
+                self._chunk_left -= _move(buffer, self._chunk_left, self._body)
+                self._after_chunk = not self._chunk_left
+            elif (line := self._cut_line(buffer)) is None:
+                return False
+            elif line and self._line(line):
+                return True
+        return False
+
+    def _cut_line(self, buffer: bytearray) -> bytes | None:
+        """Cut one line with its end; None when it is not whole yet, empty when it is too long."""
+        end = buffer.find(b"\n", 0, MAX_LINE_BYTES) + 1
+        if not end:
+            if len(buffer) < MAX_LINE_BYTES:
+                return None
+            self._break(f"a line of more than {MAX_LINE_BYTES} bytes")
+            return b""
+        line = bytes(buffer[:end])
+        del buffer[:end]
+        return line
+
+    def _line(self, line: bytes) -> bool:
+        """Take one line of framing; True when it was the last."""
+        self._body.write_framing(line)
+        blank = line in (b"\r\n", b"\n")
+        if self._trailer_bytes >= 0:
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > MAX_TRAILER_BYTES:
+                self._break(f"trailers of more than {MAX_TRAILER_BYTES} bytes")
+            return blank and not self.broken
+        if self._after_chunk:
+            self._after_chunk = False
+            if not blank:
+                self._break(f"no line end after a chunk: {shown(line)}")
+            return False
+        found = _CHUNK_SIZE.match(line)
+        if found is None:
+            self._break(f"no chunk size: {shown(line)}")
+            return False
+        self._chunk_left = int(found[1], 16)
+        if not self._chunk_left:
+            self._trailer_bytes = 0
+        return False
+
+    def _break(self, why: str) -> None:
+        self.broken = f"the chunk framing breaks at byte {self._body.size_bytes}: {why}"
+        self._body.mark_broken()
+
+
+def _move(buffer: bytearray, limit: int, body: BodyWriter) -> int:
+    piece = bytes(buffer[:limit])
+    body.write(piece)
+    del buffer[:limit]
+    return len(piece)
