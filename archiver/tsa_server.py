@@ -37,6 +37,7 @@ WARNING = "TEST TSA: PROVES NOTHING ABOUT TIME"
 POLICY = "1.3.6.1.4.1.32473.1"  # RFC 5612: a private enterprise number set aside for documentation
 MAX_REQUEST_BYTES = 4096
 REQUEST_TIMEOUT_S = 10
+POLL_S = 0.05
 _LOG = logging.getLogger(__name__)
 
 _CONFIG = f"""\
@@ -102,7 +103,7 @@ def serve(state_dir: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterato
     server.RequestHandlerClass = type(
         "_Bound", (_Handler,), {"state_dir": state_dir, "turn": threading.Lock()}
     )
-    thread = threading.Thread(target=server.serve_forever, name="test-tsa", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(POLL_S,), name="test-tsa", daemon=True)
     thread.start()
     try:
         yield Authority(url, root, state_dir)

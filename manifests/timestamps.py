@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import rfc3161_client
-from asn1crypto import cms, tsp
+from asn1crypto import cms, core, tsp
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -35,6 +35,14 @@ MAX_ACCURACY_S = 60
 MAX_CLOCK_OFFSET_S = 300  # of the asking machine; a token further off would be no use to its capture
 UNSTATED_ACCURACY_S = 1  # RFC 3161 leaves the meaning to the policy; authorities commonly promise a second
 _SUBJECT = "timestamp"
+
+
+class _Reply(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
+    # asn1crypto's own TimeStampResp demands the token that a refusal leaves out.
+    _fields = [  # noqa: RUF012  asn1crypto reads it as a list
+        ("status", tsp.PKIStatusInfo),
+        ("time_stamp_token", cms.ContentInfo, {"optional": True}),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ def parse_reply(reply: bytes) -> Token:
             Code.TIMESTAMP_MALFORMED, _SUBJECT, f"at most {MAX_REPLY_BYTES} bytes", f"{len(reply)} bytes"
         )
     try:
-        response = tsp.TimeStampResp.load(reply, strict=True)
+        response = _Reply.load(reply, strict=True)
         _check_granted(response["status"].native)
         return _read_token(_strict_copy(response["time_stamp_token"]))
     except _UNREADABLE as error:
@@ -149,6 +157,8 @@ def _read_token(der: bytes) -> Token:
         raise ValueError("not a TSTInfo of version 1 without extensions")
     if not info["gen_time"].contents.endswith(b"Z"):
         raise ValueError("genTime is not in UTC")
+    if any(each.chosen.serial_number <= 0 for each in signed["certificates"]):
+        raise ValueError("a certificate's serial number is not positive")
     certificates = tuple(x509.load_der_x509_certificate(each.dump()) for each in signed["certificates"])
     sid = signer_info["sid"].chosen
     # Two certificates of one issuer and serial number could be told apart by us and by OpenSSL differently.

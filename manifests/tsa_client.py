@@ -139,6 +139,8 @@ def _fetch(url: str, body: bytes | None, media_type: str, limit: int) -> bytes:
                     raise _FetchError(f"answer: expected at most {limit} bytes, got more")
                 if time.monotonic() > ends_at:
                     raise _FetchError(f"answer: expected within {TOTAL_TIMEOUT_S} s, got no end")
+            if answer.length:
+                raise _FetchError(f"answer: expected {answer.length} bytes more, got an end")
     except urllib.error.HTTPError as error:
         error.close()
         raise _FetchError(f"answer: expected HTTP 200, got {error.code}") from error
