@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import datetime as dt
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,15 +27,15 @@ def make_certificate(folder: Path, kind: str) -> Path:
         "ed25519": ed25519.Ed25519PrivateKey.generate,
     }[kind]()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=30))
         .sign(key, None if kind == "ed25519" else hashes.SHA256())
     )
     path = folder / f"{kind}.pem"
@@ -99,10 +100,8 @@ class Pair:
 
     def close(self) -> None:
         for way, side in enumerate((self.client, self.server)):
-            try:
+            with contextlib.suppress(ssl.SSLWantReadError):
                 side.unwrap()
-            except ssl.SSLWantReadError:
-                pass
             self.carry(way)
 
 
