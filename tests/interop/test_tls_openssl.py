@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import ssl
 import subprocess
 from dataclasses import replace
 
 import pytest
 from tls_tools import HOST, GnutlsServer, OpensslServer, follow, make_certificate, talk
 
-from archiver.capture.recorder import tls13
 from archiver.capture.recorder.tls import TlsError, tie_resumed
-from archiver.capture.recorder.tls_certificates import decompress_certificate
 from archiver.capture.recorder.tls_ciphers import SUITES, suite_by_number
 
 SUITES_13 = [name for number, name in SUITES.items() if suite_by_number(number).is_tls13]
@@ -330,10 +327,9 @@ GNUTLS_PRIORITIES = {
 
 @pytest.fixture(scope="module")
 def gnutls(pems):
-    methods = [f"--compress-cert={name}" for name in ("zlib", "brotli", "zstd")]
     every = "NORMAL:+AES-128-CCM-8:+AES-256-CCM-8:+DHE-RSA:+RSA"
     early = ["--earlydata", "--maxearlydata=4096"]
-    server = GnutlsServer(pems["rsa"], "--priority", every, "--disable-client-cert", *methods, *early)
+    server = GnutlsServer(pems["rsa"], "--priority", every, "--disable-client-cert", *early)
     yield server
     server.close()
 
@@ -345,25 +341,6 @@ def test_suite_of_gnutls(suite, gnutls, keys):
     facts, _ = echo(gnutls, keys, "--priority", GNUTLS_PRIORITIES[suite])
     assert facts.cipher_suite == suite
     assert facts.certificate_verify.valid is (None if "TLS_RSA" in suite else True)
-
-
-@NEEDS_GNUTLS
-@pytest.mark.parametrize("method", ["zlib", "brotli", "zstd"])
-def test_compressed_certificate(method, gnutls, pems, keys, monkeypatch):
-    """A certificate that came compressed is the one that the server has, and its signature checks."""
-    opened = []
-
-    def watch(body):
-        opened.append(body[:2])
-        return decompress_certificate(body)
-
-    monkeypatch.setattr(tls13, "decompress_certificate", watch)
-    facts, _ = echo(gnutls, keys, f"--compress-cert={method}")
-    number = {"zlib": b"\0\1", "brotli": b"\0\2", "zstd": b"\0\3"}[method]
-    assert opened == [number]
-    der = ssl.PEM_cert_to_DER_cert(pems["rsa"].with_suffix(".pem.crt").read_text())
-    assert facts.chain == (der,)
-    assert facts.certificate_verify.valid is True
 
 
 @NEEDS_GNUTLS
