@@ -46,3 +46,15 @@ class StoreRefused(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached, is full, or broke off; trying again later may work."""
+
+
+class SourceUnreadable(StoreError):
+    """What the caller gave to be stored cannot be read."""
+
+
+class InvalidStoreUrl(StoreError, ValueError):
+    """The text names no store that can exist."""
+
+
+class InvalidRange(StoreError, ValueError):
+    """The caller asked for bytes before the start or for fewer than none."""

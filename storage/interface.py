@@ -12,7 +12,9 @@ MUST, for every implementation (``tests/contract/test_store.py`` holds each to i
 5. ``list`` yields keys in bytewise order, whole objects only, each once.
 6. Every failure is one of ``storage.errors``.
 
-MAY differ, and is declared in ``capabilities`` instead of asked by type.
+MAY differ, and is declared in ``capabilities`` instead of asked by type. One difference is not:
+where the store is a tree (a folder, some S3 servers), one name cannot be both an object and a folder
+of objects, and the put of the second is an ``ObjectConflict``.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class ObjectInfo:
     Args:
         key: The key.
         size_bytes: Length of the object.
-        etag: Opaque tag that changes with the bytes; for ``replace``.
+        etag: Opaque tag that changes with the bytes; for ``replace``. ``stat`` gives it for every object
+            small enough to be replaced; a listing may leave it empty.
         version_id: The store's version of the object, where it keeps versions.
     """
 
@@ -105,6 +108,8 @@ class Store(Protocol):
     def open(self, key: str, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open *key* for reading from *offset*, at most *length* bytes. The caller closes it.
 
+        The stream can seek within what was opened; a range beyond the object's end reads as empty.
+
         Raises:
             InvalidKey, ObjectMissing, StoreRefused, StoreUnavailable.
         """
@@ -121,7 +126,8 @@ class Store(Protocol):
     def list_folders(self, prefix: str) -> Iterator[str]:
         """Yield the distinct next path segments under *prefix* (which ends in ``/`` or is empty).
 
-        What a plain S3 browser shows as folders; for ``captures/`` the capture IDs.
+        What a plain S3 browser shows as folders; for ``captures/`` the capture IDs. A store may still
+        name a folder whose last object was deleted, or whose first one is being written.
         """
         ...
 
@@ -140,4 +146,8 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete *key*. For the one command that may; raises ``StoreRefused`` under retention or hold."""
+        ...
+
+    def cleanup(self) -> int:
+        """Remove what dead writers left behind, none of it ever listed; return how many pieces."""
         ...

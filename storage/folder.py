@@ -1,0 +1,298 @@
+"""A store in a folder: write-once in what it does, though it cannot stop the owner of the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from storage import disk
+from storage.disk_errors import disk_errors
+from storage.errors import ObjectConflict, StoreRefused, StoreUnavailable
+from storage.interface import Capabilities, ObjectInfo, Receipt
+from storage.keys import check_folder, check_key, check_prefix, is_key, shown
+from storage.streams import (
+    MAX_MUTABLE_BYTES,
+    check_announced,
+    check_range,
+    check_replacement,
+    digest_of,
+    require_announced,
+    require_etag,
+    require_same,
+)
+
+_TEMPORARY = ".tmp"
+_MAX_TRIES = 8
+
+
+class FolderStore:
+    """Objects as read-only files of one folder; names beginning with a dot at its top are the store's own.
+
+    A file is written to ``.tmp``, synced, and linked to its name, so that it is there whole or not at
+    all. Symbolic links below the root are never followed. What it does not do: stop whoever owns the
+    disk from changing or deleting files, or keep versions. One name cannot be both an object and a
+    folder of objects here: the second is an ``ObjectConflict``.
+
+    Args:
+        root: The folder. The first write makes it when its parent exists.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = str(root)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Conditional writes where the disk has hard links; makes the folder as a write would."""
+        with disk_errors(self._subject), self._prepared() as (_, temporary):
+            return Capabilities(
+                conditional_writes=disk.can_link(temporary), retention=False, versioning=False
+            )
+
+    def put(self, key: str, source: bytes | Path | BinaryIO, *, sha256: str | None = None) -> Receipt:
+        """Create *key* or find the same bytes there; see ``storage.interface``."""
+        check_key(key)
+        check_announced(key, sha256)
+        with disk_errors(f"object {shown(key)}"):
+            created = False
+            if self._is_there(key):
+                size_bytes, digest = digest_of(source)
+                require_announced(key, sha256, digest)
+            else:
+                size_bytes, digest, created = self._write(key, source, sha256)
+            if not created and self._is_there(key):
+                with self.open(key) as stored:
+                    require_same(key, digest_of(stored), (size_bytes, digest))
+            self._sync_folders(key)
+        return Receipt(key=key, size_bytes=size_bytes, sha256=digest, created=created)
+
+    def open(self, key: str, *, offset: int = 0, length: int | None = None) -> BinaryIO:
+        """Open *key* for reading; see ``storage.interface``."""
+        check_key(key)
+        check_range(key, offset, length)
+        with disk_errors(f"object {shown(key)}"), self._folder_of(key) as (folder, name):
+            return disk.FileReader(key, folder, name).narrowed(offset, length)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Describe *key*; the etag is the SHA-256, and empty where the object is too large to be replaced."""
+        with self.open(key) as stored:
+            size_bytes = stored.seek(0, os.SEEK_END)
+            stored.seek(0)
+            etag = digest_of(stored)[1] if size_bytes <= MAX_MUTABLE_BYTES else ""
+        return ObjectInfo(key=key, size_bytes=size_bytes, etag=etag)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield objects in order of keys, without etags; memory grows with the largest folder only."""
+        check_prefix(prefix)
+        os.close(self._open_root())
+        return self._walk(prefix)
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """Yield the next segments under *prefix*; reads one folder, so an empty one is named as well."""
+        check_folder(prefix)
+        os.close(self._open_root())
+        with disk_errors(f"folder {shown(prefix)}"):
+            children = self._children(prefix)
+        return (key.removeprefix(prefix)[:-1] for key in children if key.endswith("/"))
+
+    def replace(self, key: str, data: bytes, *, etag: str | None) -> str:
+        """Swap *key* if it still has *etag*; programs that use this store exclude each other by a lock."""
+        check_key(key)
+        check_replacement(key, data, etag)
+        with disk_errors(f"object {shown(key)}"), self._prepared() as (root, temporary), disk.locked(root):
+            require_etag(key, etag, self.stat(key).etag if self._is_there(key) else None)
+            with disk.temporary_file(temporary) as (descriptor, name):
+                digest = disk.fill(descriptor, data)[1]
+                with self._folder_of(key, create=True) as (folder, final):
+                    os.rename(name, final, src_dir_fd=temporary, dst_dir_fd=folder)
+            self._sync_folders(key)
+        return digest
+
+    def delete(self, key: str) -> None:
+        """Delete *key* and the folders that it leaves empty; no version stays."""
+        check_key(key)
+        with disk_errors(f"object {shown(key)}"):
+            self.open(key).close()
+            with self._folder_of(key) as (folder, name):
+                os.unlink(name, dir_fd=folder)
+                disk.sync_folder(folder)
+            while "/" in key:
+                key = key.rpartition("/")[0]
+                with self._folder_of(key) as (folder, name):
+                    try:
+                        os.rmdir(name, dir_fd=folder)
+                    except OSError:
+                        return  # other objects are in it
+
+    def cleanup(self) -> int:
+        """Remove the temporary files of dead writers; return how many."""
+        with disk_errors(self._subject):
+            if not (self.root / _TEMPORARY).exists():
+                return 0
+            with self._prepared() as (_, temporary):
+                return disk.remove_dead(temporary)
+
+    def _write(self, key: str, source: bytes | Path | BinaryIO, sha256: str | None) -> tuple[int, str, bool]:
+        with self._prepared() as (root, temporary), disk.temporary_file(temporary) as (descriptor, name):
+            size_bytes, digest = disk.fill(descriptor, source)
+            require_announced(key, sha256, digest)
+            for _ in range(_MAX_TRIES):
+                # A delete may take the folder away between our making it and our linking into it.
+                with contextlib.suppress(FileNotFoundError), self._folder_of(key, create=True) as final:
+                    return size_bytes, digest, disk.publish(root, (temporary, name), final)
+        raise StoreUnavailable(
+            f"object {shown(key)}: its folder vanishes: expected it to stay, "
+            f"got it deleted {_MAX_TRIES} times",
+            code="E618",
+            hint="end the program that deletes folders of this store",
+        )
+
+    @contextmanager
+    def _prepared(self) -> Iterator[tuple[int, int]]:
+        """Open the root and its ``.tmp``, made where they are missing."""
+        if not self.root.exists():
+            self._make_root()
+        with contextlib.ExitStack() as stack:
+            root = self._open_root()
+            stack.callback(os.close, root)
+            disk.make_folder(root, _TEMPORARY, 0o700)
+            temporary = os.open(_TEMPORARY, disk.FOLDER | os.O_NOFOLLOW, dir_fd=root)
+            stack.callback(os.close, temporary)
+            yield root, temporary
+
+    def _make_root(self) -> None:
+        root = self.root.absolute()
+        if not root.parent.is_dir():
+            raise StoreRefused(
+                f"{self._subject}: cannot be made: expected the folder {shown(str(root.parent))}, got none",
+                code="E619",
+                hint="make that folder first, or check the path",
+            )
+        parent = os.open(root.parent, disk.FOLDER)
+        try:
+            disk.make_folder(parent, root.name, 0o700)
+        finally:
+            os.close(parent)
+
+    def _open_root(self) -> int:
+        with disk_errors(self._subject):
+            try:
+                return os.open(self.root, disk.FOLDER)
+            except (FileNotFoundError, NotADirectoryError) as exc:
+                got = "nothing there" if isinstance(exc, FileNotFoundError) else "a file"
+                raise StoreRefused(
+                    f"{self._subject}: not a store: expected a folder, got {got}",
+                    code="E619",
+                    hint="check the path; a first capture into it makes the folder",
+                ) from exc
+
+    @contextmanager
+    def _folder_of(self, key: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        """Open the folder that holds *key*; yield its descriptor and the last segment."""
+        *folders, name = key.split("/")
+        descriptor = self._open_root()
+        try:
+            for folder in folders:
+                if create:
+                    disk.make_folder(descriptor, folder, 0o777)
+                self._check_spelling(descriptor, folder, key, create=create)
+                below = _open_below(descriptor, folder, create=create)
+                os.close(descriptor)
+                descriptor = below
+            self._check_spelling(descriptor, name, key, create=create)
+            yield descriptor, name
+        finally:
+            os.close(descriptor)
+
+    def _is_there(self, key: str) -> bool:
+        """Tell whether *key* is an object; raises where something else has its name."""
+        if not self.root.exists():
+            return False
+        try:
+            with self._folder_of(key) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "not a file")
+        return True
+
+    def _sync_folders(self, key: str) -> None:
+        """Make the names on the way to *key* durable, also those a racing writer made a moment ago."""
+        above = key
+        while above:
+            with self._folder_of(above) as (folder, _):
+                disk.sync_folder(folder)
+            above = above.rpartition("/")[0]
+
+    @cached_property
+    def _folds_case(self) -> bool:
+        return (self.root / _TEMPORARY.upper()).exists()
+
+    def _check_spelling(self, folder: int, name: str, key: str, *, create: bool) -> None:
+        """On a disk that ignores case, tell a name from another spelling of it."""
+        if not self._folds_case or name in (names := os.listdir(folder)):
+            return
+        if create and name.casefold() in map(str.casefold, names):
+            raise ObjectConflict(
+                f"object {shown(key)}: this disk ignores case: expected a new name, got another spelling of "
+                f"{shown(name)}",
+                code="E620",
+                hint="keep the store on a disk that tells upper from lower case",
+            )
+        if not create:
+            raise FileNotFoundError(errno.ENOENT, "other spelling")
+
+    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        pending = [""]
+        while pending:
+            key = pending.pop()
+            with disk_errors(f"folder {shown(key)}"):
+                if not key or key.endswith("/"):
+                    pending += [k for k in reversed(self._children(key)) if _can_lead_to(k, prefix)]
+                    continue
+                try:
+                    found = (self.root / key).lstat()
+                except FileNotFoundError:
+                    continue  # deleted since its folder was read
+            yield ObjectInfo(key=key, size_bytes=found.st_size)
+
+    def _children(self, folder: str) -> Sequence[str]:
+        """Keys directly in *folder* (empty: the root), those of folders with a final ``/``, in order."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                keys = [folder + name for name in map(_listed_name, entries) if name]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(key for key in keys if is_key(key.removesuffix("/")))
+
+    @property
+    def _subject(self) -> str:
+        return f"store {shown(self.url)}"
+
+
+def _open_below(folder: int, name: str, *, create: bool) -> int:
+    try:
+        return os.open(name, disk.FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    except NotADirectoryError as exc:
+        if create:
+            raise
+        raise FileNotFoundError(errno.ENOENT, "no such folder") from exc
+
+
+def _listed_name(entry: os.DirEntry[str]) -> str:
+    """Name of a file, of a folder with a final ``/``, or nothing: links and devices hold no objects."""
+    if entry.is_dir(follow_symlinks=False):
+        return f"{entry.name}/"
+    return entry.name if entry.is_file(follow_symlinks=False) else ""
+
+
+def _can_lead_to(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) or (key.endswith("/") and prefix.startswith(key))

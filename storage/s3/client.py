@@ -1,0 +1,46 @@
+"""One S3 client, set up from the environment and the AWS files like every other AWS tool's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from storage.errors import StoreRefused
+
+DEFAULT_REGION = "us-east-1"
+_CONNECT_TIMEOUT_S = 5
+_READ_TIMEOUT_S = 60
+_MAX_CONNECTIONS = 32
+_MAX_RETRIES = 3
+
+
+def connect() -> Any:
+    """Return a boto3 S3 client by the usual AWS variables and profiles. Contacts nobody.
+
+    Raises:
+        StoreRefused: A profile that is not there, an endpoint that is no URL.
+    """
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path"},
+        request_checksum_calculation="when_supported",
+        response_checksum_validation="when_supported",
+        retries={"max_attempts": _MAX_RETRIES, "mode": "standard"},
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
+        max_pool_connections=_MAX_CONNECTIONS,
+    )
+    try:
+        session = boto3.session.Session()
+        return session.client("s3", region_name=session.region_name or DEFAULT_REGION, config=config)
+    except (BotoCoreError, ValueError) as exc:
+        # The exception's own text may quote an endpoint with a password in it.
+        raise StoreRefused(
+            f"store s3: AWS settings unusable: expected a profile and an endpoint URL that exist, "
+            f"got {type(exc).__name__}",
+            code="E625",
+            hint="check AWS_PROFILE, AWS_ENDPOINT_URL and the files in ~/.aws",
+        ) from None

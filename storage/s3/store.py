@@ -1,0 +1,311 @@
+"""A store in an S3 bucket: create-only by conditional writes, checksums compared by the server."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from botocore.exceptions import ClientError
+
+from storage.errors import (
+    DigestMismatch,
+    InvalidKey,
+    InvalidRange,
+    ObjectConflict,
+    ObjectMissing,
+    StoreRefused,
+)
+from storage.interface import Capabilities, ObjectInfo, Receipt
+from storage.keys import MAX_KEY_BYTES, check_folder, check_key, check_prefix, shown
+from storage.s3 import probes
+from storage.s3.errors import error_code, s3_errors, was_retried
+from storage.s3.listing import Listing
+from storage.s3.reader import S3Reader
+from storage.s3.removal import abort_uploads, delete_versions
+from storage.s3.upload import Target, Upload, decide, send
+from storage.streams import (
+    check_announced,
+    check_range,
+    check_replacement,
+    digest_of,
+    require_announced,
+    require_same,
+)
+
+_CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "404"})
+"""How servers answer a put whose If-Match or If-None-Match does not hold."""
+
+_ABANDONED_AFTER = timedelta(days=7)
+
+
+class S3Store:
+    """Objects under one prefix of one bucket. Safe to use from several threads.
+
+    Args:
+        bucket: The bucket, which must exist.
+        prefix: A key that every object's key is put under, or an empty string.
+        client: A boto3 S3 client, as ``storage.s3.connect`` makes it.
+    """
+
+    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
+        self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.client = client
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server and the bucket's settings promise; writes the probe's objects at first use."""
+        with s3_errors(self._subject):
+            return Capabilities(
+                conditional_writes=self._creates_only,
+                retention=self._locks,
+                versioning=self._keeps_versions,
+            )
+
+    def put(self, key: str, source: bytes | Path | BinaryIO, *, sha256: str | None = None) -> Receipt:
+        """Create *key* or find the same bytes there; see ``storage.interface``."""
+        name = self._name(key)
+        check_announced(key, sha256)
+        with s3_errors(f"object {shown(key)}"):
+            if not self._creates_only and self._is_there(key):
+                sent = Upload(*digest_of(source), checksum="", answer=None)
+            else:
+                target = Target(
+                    self.client, self.bucket, name, {"IfNoneMatch": "*"} if self._creates_only else {}
+                )
+                sent = send(target, source, partial(require_announced, key, sha256))
+        return self._found(key, sent) if sent.answer is None else self._confirmed(key, sent, sent.answer)
+
+    def open(self, key: str, *, offset: int = 0, length: int | None = None) -> BinaryIO:
+        """Open *key* for reading; see ``storage.interface``."""
+        check_range(key, offset, length)
+        if length == 0:  # S3 has no way to ask for no bytes
+            self.stat(key)
+            return io.BytesIO()
+        last = "" if length is None else offset + length - 1
+        arguments = {"Range": f"bytes={offset}-{last}"} if offset or length else {}
+        try:
+            answer = self._get(key, arguments)
+        except InvalidRange:
+            return io.BytesIO()
+        end = offset + int(answer["ContentLength"])
+
+        def fetch(position: int) -> Any:
+            again = {"Range": f"bytes={position}-{end - 1}", "IfMatch": answer["ETag"]}
+            return self._get(key, again)["Body"]
+
+        return S3Reader(key, end, answer["Body"], offset, fetch).narrowed(offset, None)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Describe *key*; see ``storage.interface``."""
+        answer = self._head(key)
+        return ObjectInfo(
+            key=key,
+            size_bytes=int(answer["ContentLength"]),
+            etag=answer["ETag"],
+            version_id=answer.get("VersionId", ""),
+        )
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield objects in order of keys; a request for each folder where the server has another order."""
+        check_prefix(prefix)
+        with s3_errors(self._subject):
+            in_order = probes.lists_in_order(self.client, self.bucket, self.prefix)
+        return self._listing.in_server_order(prefix) if in_order else self._listing.by_folder(prefix)
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """Yield the next segments under *prefix*; see ``storage.interface``."""
+        return self._listing.folders(check_folder(prefix))
+
+    def replace(self, key: str, data: bytes, *, etag: str | None) -> str:
+        """Swap *key* if it still has *etag*; see ``storage.interface``."""
+        name = self._name(key)
+        check_replacement(key, data, etag)
+        with s3_errors(f"object {shown(key)}"):
+            self._require_conditions(key)
+            try:
+                answer = decide(
+                    self.client.put_object,
+                    Bucket=self.bucket,
+                    Key=name,
+                    Body=data,
+                    ChecksumSHA256=b64encode(hashlib.sha256(data).digest()).decode(),
+                    **({"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}),
+                )
+            except ClientError as exc:
+                if error_code(exc) not in _CHANGED:
+                    raise
+                answer = self._after_refusal(key, data, etag, retried=was_retried(exc))
+        return str(answer["ETag"])
+
+    def delete(self, key: str) -> None:
+        """Delete *key* with all its versions; see ``storage.interface``."""
+        self._head(key)
+        with s3_errors(f"object {shown(key)}"):
+            delete_versions(self.client, self.bucket, self._name(key))
+
+    def cleanup(self) -> int:
+        """End the uploads in parts that nobody has ended for a week; return how many."""
+        oldest = datetime.now(UTC) - _ABANDONED_AFTER
+        with s3_errors(self._subject):
+            return abort_uploads(self.client, self.bucket, self.prefix, oldest)
+
+    @cached_property
+    def _keeps_versions(self) -> bool:
+        return probes.keeps_versions(self.client, self.bucket)
+
+    @cached_property
+    def _locks(self) -> bool:
+        return probes.locks(self.client, self.bucket)
+
+    @cached_property
+    def _creates_only(self) -> bool:
+        return probes.creates_only(self.client, self.bucket, self.prefix)
+
+    @cached_property
+    def _replaces_only(self) -> bool:
+        return self._creates_only and probes.replaces_only(self.client, self.bucket, self.prefix)
+
+    @property
+    def _subject(self) -> str:
+        return f"store {shown(self.url)}"
+
+    @property
+    def _listing(self) -> Listing:
+        return Listing(self.client, self.bucket, self.prefix)
+
+    def _name(self, key: str) -> str:
+        """Name in the bucket of *key*."""
+        name = self.prefix + check_key(key)
+        size_bytes = len(name.encode())
+        if size_bytes > MAX_KEY_BYTES:
+            raise InvalidKey(
+                f"key {shown(key)}: too long with the store's prefix: "
+                f"expected at most {MAX_KEY_BYTES} bytes, got {size_bytes} bytes",
+                code="E601",
+                hint="give the store a shorter prefix",
+            )
+        return name
+
+    def _head(self, key: str) -> dict[str, Any]:
+        name = self._name(key)
+        with s3_errors(f"object {shown(key)}"):
+            try:
+                answer = self.client.head_object(Bucket=self.bucket, Key=name, ChecksumMode="ENABLED")
+            except ClientError as exc:
+                if error_code(exc) == "404":
+                    self._require_bucket()
+                raise
+        return dict(answer)
+
+    def _require_bucket(self) -> None:
+        """Tell a missing bucket from a missing object: the answer to a HEAD has no room to say which."""
+        try:
+            self.client.head_bucket(Bucket=self.bucket)
+        except ClientError as exc:
+            if error_code(exc) != "404":
+                return  # not allowed to ask; the object's own answer stands
+            raise StoreRefused(
+                f"{self._subject}: no such bucket: expected one named {self.bucket}, got none",
+                code="E630",
+                hint="check the name and AWS_ENDPOINT_URL, or create the bucket",
+            ) from exc
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            self._head(key)
+        except ObjectMissing:
+            return False
+        return True
+
+    def _get(self, key: str, arguments: dict[str, str]) -> dict[str, Any]:
+        name = self._name(key)
+        with s3_errors(f"object {shown(key)}"):
+            answer = self.client.get_object(Bucket=self.bucket, Key=name, **arguments)
+        if "Range" in arguments and "ContentRange" not in answer:
+            answer["Body"].close()
+            raise StoreRefused(
+                f"object {shown(key)}: range ignored: expected a part of the object, got all of it",
+                code="E644",
+                hint="check the proxy between this machine and the S3 server",
+            )
+        return dict(answer)
+
+    def _confirmed(self, key: str, sent: Upload, answer: dict[str, Any]) -> Receipt:
+        """Receipt for what was created, once the server is known to have the bytes that were sent."""
+        if answer.get("ChecksumSHA256") != sent.checksum:
+            stored = self._stored(key, sent, self._head(key))
+            if stored != (sent.size_bytes, sent.sha256):
+                raise DigestMismatch(
+                    f"object {shown(key)}: stored with other bytes: expected sha256 {sent.sha256} "
+                    f"({sent.size_bytes} bytes), got {stored[1]} ({stored[0]} bytes)",
+                    code="E631",
+                    hint="the server does not compare checksums; check it with archiver store init",
+                )
+        return _receipt(key, sent, answer, created=True)
+
+    def _found(self, key: str, sent: Upload) -> Receipt:
+        """Receipt for bytes that were there, perhaps from an earlier try whose answer was lost."""
+        try:
+            head = self._head(key)
+        except ObjectMissing as exc:
+            raise ObjectConflict(
+                f"object {shown(key)}: name taken, but not by an object: expected a free name, "
+                "got one that the server keeps for a folder, or that was deleted just now",
+                code="E608",
+                hint="use another key, or run it again",
+            ) from exc
+        require_same(key, self._stored(key, sent, head), (sent.size_bytes, sent.sha256))
+        return _receipt(key, sent, head, created=False)
+
+    def _stored(self, key: str, sent: Upload, head: dict[str, Any]) -> tuple[int, str]:
+        """Size and SHA-256 of what is there; read back only where the server's checksum does not tell."""
+        size_bytes = int(head["ContentLength"])
+        if size_bytes != sent.size_bytes:
+            return size_bytes, "not computed"
+        if head.get("ChecksumSHA256") == sent.checksum:
+            return size_bytes, sent.sha256
+        with self.open(key) as stored:
+            return digest_of(stored)
+
+    def _require_conditions(self, key: str) -> None:
+        if not self._replaces_only:
+            raise StoreRefused(
+                f"object {shown(key)}: cannot be replaced safely: expected a server that honours If-Match, "
+                "got one that does not",
+                code="E626",
+                hint="use another server for this store, or a folder",
+            )
+
+    def _after_refusal(self, key: str, data: bytes, etag: str | None, *, retried: bool) -> dict[str, Any]:
+        """Current state after a refusal, if it is the work of our own try whose answer was lost."""
+        head = self._head(key) if self._is_there(key) else None
+        if head is not None and retried:
+            with self.open(key) as stored:
+                if digest_of(stored) == digest_of(data):
+                    return head
+        raise ObjectConflict(
+            f"object {shown(key)}: changed by somebody else: expected etag {etag}, "
+            f"got {head['ETag'] if head else None}",
+            code="E622",
+            hint="read it again and repeat the change",
+        )
+
+
+def _receipt(key: str, sent: Upload, answer: dict[str, Any], *, created: bool) -> Receipt:
+    return Receipt(
+        key=key,
+        size_bytes=sent.size_bytes,
+        sha256=sent.sha256,
+        created=created,
+        etag=answer.get("ETag", ""),
+        version_id=answer.get("VersionId", ""),
+        server_checksum=answer.get("ChecksumSHA256", ""),
+    )
