@@ -92,8 +92,8 @@ class Http1Splitter:
         if len(buffer) > self._limits.max_waiting_bytes:
             raise SplitError(f"more than {self._limits.max_waiting_bytes} bytes wait for the other side")
 
-    def end(self, direction: int) -> None:
-        """Take the orderly end of one direction."""
+    def end(self, direction: int, remark: str) -> None:
+        """Take the orderly end of one direction; *remark*, if any, is noted on what it ends."""
         if direction != SERVER:
             return
         if self._upgraded is not None:
@@ -103,6 +103,8 @@ class Http1Splitter:
             self._begin_garbage(self._waiting[0])
             self._take_server()
         if self._receiving is not None and self._receiving.framing.ends_with_connection:
+            if remark:
+                self._receiving.draft.note(remark)
             self._end_response()
 
     def close(self, truncated: Truncation, why: str) -> None:
@@ -117,6 +119,7 @@ class Http1Splitter:
         elif client and self._waiting:
             self._waiting[-1].note(f"{len(client)} bytes of the client's waited for the answer: {why}")
         if self._sending is not None:
+            self._sending.framing.take_rest(client)
             self._sending.draft.note(f"request: {self._sending.framing.missing}: {why}")
         self._flush()
         if self._upgraded is not None:
@@ -320,6 +323,7 @@ class Http1Splitter:
         """Finish the response that the end of the connection interrupts."""
         rest = self._buffers[SERVER]
         if self._receiving is not None:
+            self._receiving.framing.take_rest(rest)
             draft.truncated = truncated
             draft.note(f"response: {self._receiving.framing.missing}: {why}")
         elif rest:

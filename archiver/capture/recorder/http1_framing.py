@@ -36,6 +36,10 @@ class Framing(Protocol):
         """Move what belongs to the body out of *buffer*; True when the body has ended."""
         ...
 
+    def take_rest(self, buffer: bytearray) -> None:
+        """Move all of *buffer* into the body: nothing follows that could tell what it is."""
+        ...
+
 
 class LengthFraming:
     """A body of *length* bytes."""
@@ -57,6 +61,9 @@ class LengthFraming:
         _move(buffer, self._length - self._body.size_bytes, self._body)
         return self._body.size_bytes == self._length
 
+    def take_rest(self, buffer: bytearray) -> None:
+        """See ``Framing``; an unfinished body of known length has taken everything already."""
+
 
 class OpenFraming:
     """A body that lasts as long as the connection."""
@@ -69,8 +76,12 @@ class OpenFraming:
 
     def take(self, buffer: bytearray) -> bool:
         """See ``Framing``."""
-        _move(buffer, len(buffer), self._body)
+        self.take_rest(buffer)
         return False
+
+    def take_rest(self, buffer: bytearray) -> None:
+        """See ``Framing``."""
+        _move(buffer, len(buffer), self._body)
 
 
 class ChunkedFraming:
@@ -101,8 +112,7 @@ class ChunkedFraming:
         """See ``Framing``."""
         while buffer:
             if self.broken:
-                self._body.write_framing(bytes(buffer))
-                buffer.clear()
+                self.take_rest(buffer)
             elif self._chunk_left:
                 self._chunk_left -= _move(buffer, self._chunk_left, self._body)
                 self._after_chunk = not self._chunk_left
@@ -111,6 +121,11 @@ class ChunkedFraming:
             elif line and self._line(line):
                 return True
         return False
+
+    def take_rest(self, buffer: bytearray) -> None:
+        """See ``Framing``."""
+        self._body.write_framing(bytes(buffer))
+        buffer.clear()
 
     def _cut_line(self, buffer: bytearray) -> bytes | None:
         """Cut one line with its end; None when it is not whole yet, empty when it is too long."""

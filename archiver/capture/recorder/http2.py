@@ -90,7 +90,7 @@ class Http2Splitter:
         for frame in self._readers[direction].feed(data):
             self._take(direction, frame)
 
-    def end(self, direction: int) -> None:
+    def end(self, direction: int, remark: str) -> None:
         """Take the orderly end of one direction; in HTTP/2 it ends no stream."""
 
     def close(self, truncated: Truncation, why: str) -> None:

@@ -8,7 +8,7 @@ keeps the raw bytes, and marks the capture.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from archiver.capture.recorder.exchange import Body, Exchange, Truncation
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 KIB = 1024
 MIB = 1024 * KIB
 
-CLIENT = 0
-SERVER = 1
+CLIENT: Final = 0
+SERVER: Final = 1
 
 MAX_NOTES = 20
 """Notes kept for one exchange; a hostile peer can earn any number of them."""
@@ -64,6 +64,7 @@ class Origin:
         host: The host name or address that the browser asked for.
         port: The port that the browser asked for.
         ip: The address dialled, or empty when an upstream proxy resolved the name.
+        dialled_port: The port dialled.
         tls: True when the plaintext came out of TLS.
         folder: Where large bodies are spooled.
     """
@@ -72,6 +73,7 @@ class Origin:
     host: str
     port: int
     ip: str
+    dialled_port: int
     tls: bool
     folder: Path
 
@@ -130,7 +132,7 @@ class Draft:
             response_at_ns=self.response_at_ns,
             finished_at_ns=self.last_at_ns,
             ip=self.origin.ip,
-            port=self.origin.port,
+            port=self.origin.dialled_port,
             tls=self.origin.tls,
             interim_heads=self.interim_heads,
             truncated=self.truncated,
@@ -148,8 +150,8 @@ class Splitter(Protocol):
         """Take plaintext of one direction, or raise ``SplitError``."""
         ...
 
-    def end(self, direction: int) -> None:
-        """Take the orderly end of one direction."""
+    def end(self, direction: int, remark: str) -> None:
+        """Take the orderly end of one direction; *remark*, if any, is noted on what it ends."""
         ...
 
     def close(self, truncated: Truncation, why: str) -> None:
