@@ -1,0 +1,252 @@
+"""Settings: one TOML file, the environment, options, in that order of rising strength.
+
+The file is ``--config``, else ``$ARCHIVER_CONFIG``, else ``./archiver.toml``, else
+``$XDG_CONFIG_HOME/archiver/archiver.toml``. A variable is ``ARCHIVER_`` and the key in upper case, its
+table before it: ``ARCHIVER_VIEW_WIDTH_PX``; lists are separated by commas. A relative path in the file
+is taken from the folder of the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from archiver.capture.limits import Limits, View
+from archiver.capture.recorder.resolve import parse_resolve_rule
+from archiver.errors import UsageError
+
+MAX_CONFIG_BYTES = 256 * 1024
+MAX_MS = 24 * 3600 * 1000
+FILE_NAME = "archiver.toml"
+PREFIX = "ARCHIVER_"
+NOT_SETTINGS = frozenset({"CONFIG", "DEBUG"})
+"""Variables that other parts read."""
+
+Line = Annotated[str, Meta(max_length=4_096)]
+
+_VIEW_RANGES = {"width_px": (200, 7_680), "height_px": (200, 8_192), "scale_percent": (50, 400)}
+_LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one installation has set.
+
+    Args:
+        store: A folder or ``s3://bucket/prefix``.
+        spool: Folder for captures in the making, which needs the room of a few captures.
+        jobs: Pages captured at once.
+        operator: Who runs the captures, for the record; empty for not stated.
+        organisation: On whose behalf; empty for not stated.
+        vantage: Name of the place that pages are seen from.
+        vantage_country: Country of the network exit, two letters of ISO 3166-1; empty for not stated.
+        vantage_place: Place of the machine, in words; empty for not stated.
+        purpose: Why captures are made, for the record; empty for not stated.
+        browser: Path of a Chromium or Chrome; empty to look for one.
+        user_agent: Sent instead of the browser's own; empty for its own.
+        ca_files: PEM files of further roots that are trusted for TLS; recorded.
+        resolve: Rules ``HOST[:PORT]:ADDRESS``, the first that matches wins; recorded.
+        allow_private_network: Let captures reach private and loopback addresses; recorded.
+        upstream: Proxy to dial through (``socks5://``, ``socks5h://``, ``http://``); empty for none.
+        ntp_servers: Asked for the time; with none the clock is recorded as not checked.
+        tsa: Names of the time stamping authorities to ask.
+        view: How the browser presents itself.
+        limits: Budgets of one capture.
+    """
+
+    store: Annotated[str, Meta(min_length=1, max_length=4_096)] = "archive"
+    spool: Annotated[str, Meta(min_length=1, max_length=4_096)] = "~/.local/state/archiver/spool"
+    jobs: Annotated[int, Meta(ge=1, le=32)] = 2
+    operator: Line = ""
+    organisation: Line = ""
+    vantage: Annotated[str, Meta(min_length=1, max_length=200)] = "default"
+    vantage_country: Annotated[str, Meta(pattern="^([A-Z]{2})?$", max_length=2)] = ""
+    vantage_place: Line = ""
+    purpose: Line = ""
+    browser: Line = ""
+    user_agent: Annotated[str, Meta(pattern="^[ -~]*$", max_length=1_024)] = ""
+    ca_files: Annotated[tuple[str, ...], Meta(max_length=50)] = ()
+    resolve: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+    allow_private_network: bool = False
+    upstream: Line = ""
+    ntp_servers: Annotated[tuple[str, ...], Meta(max_length=10)] = ()
+    tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ()
+    view: View = View()
+    limits: Limits = Limits()
+
+
+DEFAULTS = Settings()
+TABLES = ("view", "limits")
+PATHS = ("store", "spool", "browser", "ca_files")
+
+Values = dict[str, Any]
+
+
+def load_settings(file: Path | None, environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
+    """Put the settings together and check every value.
+
+    Args:
+        file: Of ``--config``, or None to look for one.
+        environment: The process's.
+        options: By key; None and empty lists count as not given. Lists are put before those of the file.
+
+    Raises:
+        UsageError: E250 for a file that cannot be read, E251 for an unknown key, E252 for a value.
+    """
+    path = file or _find_file(environment)
+    from_file = _anchored(_read_file(path), path.parent) if path else {}
+    from_environment = _from_environment(environment)
+    from_options = {key: value for key, value in options.items() if value not in (None, (), [])}
+    merged: Values = {}
+    layers = [(str(path), from_file), ("environment", from_environment), ("options", from_options)]
+    for source, values in layers:
+        _check_keys(source, values)
+        _check_values(source, values)
+        merged = _merged(merged, values, lists_add=source == "options")
+    return msgspec.convert(_expanded({"spool": DEFAULTS.spool} | merged), Settings)
+
+
+def _find_file(environment: Mapping[str, str]) -> Path | None:
+    if named := environment.get("ARCHIVER_CONFIG"):
+        return Path(named)
+    base = environment.get("XDG_CONFIG_HOME", "")
+    # XDG: a relative value is to be ignored.
+    home = Path(base) if base.startswith("/") else Path("~/.config").expanduser()
+    candidates = (Path(FILE_NAME), home / "archiver" / FILE_NAME)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_file(path: Path) -> Values:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+        if len(data) <= MAX_CONFIG_BYTES:
+            return tomllib.loads(data.decode("utf-8"))
+        problem = f"at most {MAX_CONFIG_BYTES} bytes, got more"
+    except OSError as error:
+        problem = f"a readable file, got {error.strerror}"
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        problem = f"TOML in UTF-8: {error}"
+    raise UsageError(f"settings {path}: expected {problem}", code="E250", hint="correct the settings file")
+
+
+def _from_environment(environment: Mapping[str, str]) -> Values:
+    values: Values = {}
+    for variable, text in environment.items():
+        key = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or key.upper() in NOT_SETTINGS:
+            continue
+        table = next((name for name in TABLES if key.startswith(f"{name}_")), None)
+        if table is None:
+            values[key] = _typed(variable, text, getattr(DEFAULTS, key, ""))
+        else:
+            inner = key.removeprefix(f"{table}_")
+            default = getattr(getattr(DEFAULTS, table), inner, "")
+            values.setdefault(table, {})[inner] = _typed(variable, text, default)
+    return values
+
+
+def _typed(variable: str, text: str, default: object) -> object:
+    if isinstance(default, bool):
+        choices = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+        if text.lower() in choices:
+            return choices[text.lower()]
+        raise _bad_value("environment", f"{variable}: expected true or false, got {text[:40]!r}")
+    if isinstance(default, int):
+        if re.fullmatch(r"-?[0-9]{1,18}", text):
+            return int(text)
+        raise _bad_value("environment", f"{variable}: expected a whole number, got {text[:40]!r}")
+    if isinstance(default, tuple):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _check_keys(source: str, values: Values) -> None:
+    _check_names(source, values, msgspec.structs.asdict(DEFAULTS), "")
+    for table in TABLES:
+        if isinstance(values.get(table), dict):
+            known = msgspec.structs.asdict(getattr(DEFAULTS, table))
+            _check_names(source, values[table], known, f"{table}.")
+
+
+def _check_names(source: str, given: Iterable[str], known: Iterable[str], table: str) -> None:
+    names = list(known)
+    for key in given:
+        if key not in names:
+            nearest = difflib.get_close_matches(key, names, n=1)
+            hint = f"did you mean {table}{nearest[0]}?" if nearest else f"known are {', '.join(names)}"
+            what = f"key {ascii(table + key)[:80]}: expected a known one, got another"
+            raise UsageError(f"settings {source}: {what}", code="E251", hint=hint)
+
+
+def _check_values(source: str, values: Values) -> None:
+    """Check types and ranges of one layer, so that the error can name it."""
+    try:
+        settings = msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise _bad_value(source, str(error)) from error
+    for rule in settings.resolve:
+        parse_resolve_rule(rule)
+    for name, (low, high) in _VIEW_RANGES.items():
+        _check_range(source, f"view.{name}", getattr(settings.view, name), low, high)
+    for name, value in msgspec.structs.asdict(settings.limits).items():
+        _check_range(source, f"limits.{name}", value, 1, MAX_MS if name.endswith("_ms") else 2**50)
+    if not _LOCALE.fullmatch(settings.view.locale):
+        raise _bad_value(source, f"view.locale: expected a tag such as kk-KZ, got {settings.view.locale!r}")
+    if not _TIMEZONE.fullmatch(settings.view.timezone):
+        got = repr(settings.view.timezone)
+        raise _bad_value(source, f"view.timezone: expected a name such as Asia/Almaty, got {got}")
+
+
+def _check_range(source: str, name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise _bad_value(source, f"{name}: expected {low} to {high}, got {value}")
+
+
+def _bad_value(source: str, what: str) -> UsageError:
+    return UsageError(f"settings {source}: {what}", code="E252", hint="correct that value")
+
+
+def _merged(weak: Values, strong: Values, *, lists_add: bool) -> Values:
+    merged = dict(weak)
+    for key, value in strong.items():
+        if key in TABLES:
+            merged[key] = {**weak.get(key, {}), **value}
+        elif lists_add and isinstance(value, (list, tuple)):
+            merged[key] = [*value, *weak.get(key, ())]
+        else:
+            merged[key] = value
+    return merged
+
+
+def _anchored(values: Values, folder: Path) -> Values:
+    """Take relative paths of the file from its folder, so that it means the same from everywhere."""
+    anchored = dict(values)
+    for key in PATHS:
+        value = values.get(key)
+        if isinstance(value, str):
+            anchored[key] = _anchor(value, folder)
+        elif isinstance(value, list):
+            anchored[key] = [_anchor(item, folder) if isinstance(item, str) else item for item in value]
+    return anchored
+
+
+def _anchor(text: str, folder: Path) -> str:
+    return text if not text or "://" in text or text.startswith("~") else str(folder / text)
+
+
+def _expanded(values: Values) -> Values:
+    for key in PATHS:
+        value = values.get(key)
+        if isinstance(value, str) and "://" not in value and value:
+            values[key] = str(Path(value).expanduser())
+        elif isinstance(value, (list, tuple)):
+            values[key] = [str(Path(item).expanduser()) for item in value]
+    return values

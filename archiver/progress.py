@@ -1,0 +1,28 @@
+"""What a run tells whoever watches it. Does nothing by default; the command line plugs a display in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archiver.incidents.register import Seed
+    from archiver.summary import CaptureSummary
+
+
+class Progress:
+    """Receives what happens, in the order it happens, from one thread. Must not raise."""
+
+    def started(self, seed: Seed) -> None:
+        """The capture of *seed* begins."""
+
+    def phase(self, seed: Seed, name: str) -> None:
+        """The capture of *seed* has come to the phase *name*, such as ``load`` or ``pack``."""
+
+    def finished(self, summary: CaptureSummary) -> None:
+        """A capture is in its store."""
+
+    def skipped(self, seed: Seed, why: str) -> None:
+        """*seed* is not captured, for the reason *why*."""
+
+    def problem(self, text: str) -> None:
+        """Something went wrong that ends no capture."""
