@@ -99,27 +99,36 @@ def sign_checkpoint(origin: str, size: int, root: bytes, signer: Signer) -> Chec
 def open_checkpoint(note: bytes, key: LogKey) -> Checkpoint:
     """Read *note* and verify that *key* signed it.
 
-    1. It is a signed note: UTF-8, no control characters, at most 16 signature lines.
-    2. Its text is exactly origin, size and root.
-    3. Its origin is the key's.
-    4. A signature line of the key is there, and every one that is verifies. Others are ignored, as the
-       note specification demands.
+    1. ``open_note``: a signature line of the key is there and verifies.
+    2. The text is exactly origin, size and root, and the origin is the key's name.
+
+    Raises:
+        ProofError: ``log-checkpoint-malformed`` or ``log-checkpoint-signature-wrong``.
+    """
+    lines = open_note(note, key)[:-1].split("\n")
+    root = unbase64(lines[2]) if len(lines) == 3 else b""
+    if len(lines) != 3 or len(root) != 32 or not _SIZE.fullmatch(lines[1]):
+        raise _malformed("origin, size and root", "another text")
+    if lines[0] != key.origin:
+        raise ProofError(Code.LOG_CHECKPOINT_SIGNATURE, "checkpoint origin", key.origin, lines[0])
+    return Checkpoint(lines[0], int(lines[1]), root, note)
+
+
+def open_note(note: bytes, key: LogKey) -> str:
+    """The text of a signed note that *key* signed.
+
+    UTF-8 without control characters; at most 16 signature lines. Every line of the key must verify, and
+    one must be there; lines of other keys are ignored, as the note specification demands.
 
     Raises:
         ProofError: ``log-checkpoint-malformed`` or ``log-checkpoint-signature-wrong``.
     """
     body, signatures = _split_note(note)
-    lines = body[:-1].split("\n")
-    root = unbase64(lines[2]) if len(lines) == 3 else b""
-    if len(lines) != 3 or len(root) != 32 or not _SIZE.fullmatch(lines[1]) or not _is_origin(lines[0]):
-        raise _malformed("origin, size and root", "another text")
-    if lines[0] != key.origin:
-        raise ProofError(Code.LOG_CHECKPOINT_SIGNATURE, "checkpoint origin", key.origin, lines[0])
     ours = [value for name, value in signatures if name == key.origin and value[:4] == key.key_id]
     if not ours or not all(verifies(key.public_key, value[4:], body.encode()) for value in ours):
-        subject = f"checkpoint {key.origin} of size {lines[1]}"
+        subject = f"checkpoint of {key.origin}"
         raise ProofError(Code.LOG_CHECKPOINT_SIGNATURE, subject, "one by its key", "none or a wrong one")
-    return Checkpoint(lines[0], int(lines[1]), root, note)
+    return body
 
 
 def claimed_origin(note: bytes) -> str:
