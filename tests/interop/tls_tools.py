@@ -26,20 +26,18 @@ class Pipe:
         self._wires: list[list[tuple[int, bytes]]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
-
-    def _start(self, task, *args) -> None:
-        thread = threading.Thread(target=task, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._carriers: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 wire: list[tuple[int, bytes]] = []
-                self._start(self._carry, client, wire)
+                thread = threading.Thread(target=self._carry, args=(client, wire), daemon=True)
+                thread.start()
+                self._carriers.append(thread)
                 self._wires.append(wire)
 
     def _carry(self, client: socket.socket, wire: list[tuple[int, bytes]]) -> None:
@@ -59,8 +57,8 @@ class Pipe:
                         sides[1 - way].shutdown(socket.SHUT_WR)
 
     def wires(self, count: int) -> list[list[tuple[int, bytes]]]:
-        """Return the last *count* connections once each has ended on both sides."""
-        for thread in self._threads[-count:]:
+        """Return the last *count* connections, 0 for all, once each has ended on both sides."""
+        for thread in self._carriers[-count:]:
             thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a connection stayed open"
         return self._wires[-count:]
@@ -68,7 +66,7 @@ class Pipe:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for thread in self._threads:
+        for thread in (self._acceptor, *self._carriers):
             thread.join(PATIENCE_S)
 
 

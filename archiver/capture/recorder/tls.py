@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from archiver.capture.recorder.tls12 import Tls12Flow
 from archiver.capture.recorder.tls13 import Tls13Flow
@@ -25,35 +25,33 @@ from archiver.capture.recorder.tls_messages import (
     alert_name,
     chosen_protocol,
 )
+from archiver.capture.recorder.tls_records import (
+    ALERT,
+    APPLICATION_DATA,
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE,
+    Record,
+    RecordCutter,
+    header_fault,
+)
 from archiver.capture.recorder.tls_session import CLIENT, Flow, Half, KeyMissing, Session
 
 if TYPE_CHECKING:
     from archiver.capture.recorder.keylog import KeyLog
+    from archiver.capture.recorder.tls_ciphers import RecordCipher
 
 __all__ = ["TlsError", "TlsEvent", "TlsFacts", "TlsStream", "tie_resumed"]
 
 KIB = 1024
 MIB = 1024 * KIB
 
-HEADER_BYTES = 5
-MAX_RECORD_BYTES = 16 * KIB + 2 * KIB
-"""Of one protected record (RFC 5246 section 6.2.3; TLS 1.3 allows less)."""
 MAX_PENDING_BYTES = 16 * MIB
 MAX_PENDING_RECORDS = 64 * KIB
 MAX_REFUSED_EARLY_BYTES = 1 * MIB
 """Early data that may be passed over after the server has refused it."""
 
-CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
-
 VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 LEVELS = {1: "warning", 2: "fatal"}
-
-
-class _Record(NamedTuple):
-    direction: int
-    header: bytes
-    payload: bytes
-    time_ns: int
 
 
 class TlsStream:
@@ -70,11 +68,11 @@ class TlsStream:
     def __init__(self, keylog: KeyLog) -> None:
         self._keylog = keylog
         self._halves = (Half(), Half())
-        self._tails = (bytearray(), bytearray())
-        self._cut_off = [False, False]
-        self._queue: deque[_Record] = deque()
-        self._held: deque[_Record] = deque()
+        self._cutters = (RecordCutter(0), RecordCutter(1))
+        self._queue: deque[Record] = deque()
+        self._held: deque[Record] = deque()
         self._pending_bytes = 0
+        self._events: list[TlsEvent] = []
         self._session: Session | None = None
         self._flow: Flow | None = None
         self._alerts: tuple[Alert, ...] = ()
@@ -101,22 +99,23 @@ class TlsStream:
             KeyLogUnreadable: The key log cannot be read.
         """
         self._raise_again()
-        self._split(direction, data, time_ns)
+        for record in self._cutters[direction].cut(data, time_ns):
+            self._queue.append(record)
+            self._pending_bytes += record.size_bytes
         return self.pump()
 
     def pump(self) -> list[TlsEvent]:
         """Try again with what the key log holds now; returns and raises as ``feed`` does."""
         self._raise_again()
-        events: list[TlsEvent] = []
         try:
-            self._drain(events)
+            self._drain()
             self._check_pending()
         except TlsError as error:
             error.stream = self.facts().client_random.hex()[:12] or "unknown"
-            error.events = events
+            error.events = self._take_events()
             self._error = error
             raise
-        return events
+        return self._take_events()
 
     def facts(self) -> TlsFacts:
         """Return what the handshake has shown so far; also after a ``TlsError``."""
@@ -125,7 +124,7 @@ class TlsStream:
             facts,
             alerts=self._alerts,
             undecrypted_records=self._refused_records + len(self._queue) + len(self._held),
-            trailing_bytes=(len(self._tails[0]), len(self._tails[1])),
+            trailing_bytes=(self._cutters[0].trailing_bytes, self._cutters[1].trailing_bytes),
             ech_accepted=self._ech_accepted(facts),
             not_followed=self._not_followed(facts),
         )
@@ -136,49 +135,24 @@ class TlsStream:
             again.stream = self._error.stream
             raise again
 
-    def _split(self, direction: int, data: bytes, time_ns: int) -> None:
-        """Cut whole records off; a length that no record has ends the cutting and is judged in its turn."""
-        tail = self._tails[direction]
-        if self._cut_off[direction]:
-            return
-        tail += data
-        position = 0
-        with memoryview(tail) as view:
-            while len(view) - position >= HEADER_BYTES:
-                header = bytes(view[position : position + HEADER_BYTES])
-                length = int.from_bytes(header[3:], "big")
-                if length > MAX_RECORD_BYTES:
-                    self._cut_off[direction] = True
-                    length = 0
-                end = position + HEADER_BYTES + length
-                if end > len(view):
-                    break
-                self._push(_Record(direction, header, bytes(view[position + HEADER_BYTES : end]), time_ns))
-                position = end
-                if self._cut_off[direction]:
-                    break
-        del tail[:position]
+    def _take_events(self) -> list[TlsEvent]:
+        events, self._events = self._events, []
+        return events
 
-    def _push(self, record: _Record) -> None:
-        self._queue.append(record)
-        self._pending_bytes += HEADER_BYTES + len(record.payload)
-
-    def _drain(self, events: list[TlsEvent]) -> None:
+    def _drain(self) -> None:
         """Work through the queue until it is empty or a secret is missing."""
         self._missing = ""
         while self._queue:
-            record = self._queue.popleft()
+            # a record leaves the queue only once it is dealt with, so that no fault on the way loses it
+            record = self._queue[0]
             try:
-                done = self._record(record, events)
+                done = self._record(record)
             except KeyMissing as missing:
-                self._queue.appendleft(record)
                 self._missing = missing.label
                 return
-            except TlsError:
-                self._queue.appendleft(record)
-                raise
+            self._queue.popleft()
             if done:
-                self._pending_bytes -= HEADER_BYTES + len(record.payload)
+                self._pending_bytes -= record.size_bytes
             else:
                 self._held.append(record)
             if self._held and not self._holds_early_data():
@@ -194,50 +168,50 @@ class TlsStream:
                 code="E330",
             )
 
-    def _record(self, record: _Record, events: list[TlsEvent]) -> bool:
+    def _record(self, record: Record) -> bool:
         """Take one record; False when it has to be held until the server answers early data."""
-        self._check_header(record)
-        kind, flow = record.header[0], self._flow
+        if fault := header_fault(record.header):
+            raise TlsError(f"record: {fault}", code="E320")
+        kind = record.header[0]
         if kind == CHANGE_CIPHER_SPEC:
-            if flow is not None:
-                flow.change_cipher_spec(record.direction)
+            if self._flow is not None:
+                self._flow.change_cipher_spec(record.direction)
             return True
-        is_data = kind == APPLICATION_DATA
-        if record.direction == CLIENT and is_data and self._holds_early_data():
+        if kind == APPLICATION_DATA and record.direction == CLIENT and self._holds_early_data():
             return False
-        if is_data and flow is None and self._may_be_refused(record):
-            self._refuse(record)
-            return True
-        # a side that could not make keys sends its alert in clear, in TLS 1.3 too
-        plain_alert = kind == ALERT and len(record.payload) == 2 and isinstance(flow, Tls13Flow)
-        cipher = flow.cipher(record.direction) if flow is not None and not plain_alert else None
-        if cipher is None:
-            if is_data:
-                raise TlsError("record: expected data under keys, got it in clear", code="E326")
-            self._content(record, kind, record.payload, events)
-            return True
-        if isinstance(flow, Tls13Flow) and not is_data:
-            raise TlsError(f"record: expected a protected one, got type {kind} in clear", code="E326")
-        try:
-            kind, content = cipher.open(record.header, record.payload)
-        except TlsError:
-            if not self._may_be_refused(record):
-                raise
-            self._refuse(record)
-            return True
-        self._early_over = self._early_over or record.direction == CLIENT
-        self._content(record, kind, content, events)
+        cipher = self._cipher(record)
+        if cipher is None and kind != APPLICATION_DATA:
+            self._content(record, kind, record.payload)
+        elif (opened := self._open(record, cipher)) is not None:
+            self._content(record, *opened)
         return True
 
-    def _check_header(self, record: _Record) -> None:
-        kind, major, length = record.header[0], record.header[1], int.from_bytes(record.header[3:], "big")
-        if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA or major != 3:
-            raise TlsError(
-                f"record: expected type 20 to 23 and version 3.x, got {record.header[:3].hex(' ')}",
-                code="E320",
-            )
-        if length > MAX_RECORD_BYTES:
-            raise TlsError(f"record: expected at most {MAX_RECORD_BYTES} bytes, got {length}", code="E320")
+    def _cipher(self, record: Record) -> RecordCipher | None:
+        """Return what the record is to be opened with, None when it is in clear."""
+        kind, tls13 = record.header[0], isinstance(self._flow, Tls13Flow)
+        # a side that could not make keys sends its alert in clear, in TLS 1.3 too
+        if self._flow is None or (tls13 and kind == ALERT and len(record.payload) == 2):
+            return None
+        if tls13 and kind != APPLICATION_DATA:
+            raise TlsError(f"record: expected a protected one, got type {kind} in clear", code="E326")
+        return self._flow.cipher(record.direction)
+
+    def _open(self, record: Record, cipher: RecordCipher | None) -> tuple[int, bytes] | None:
+        """Return type and content, None for early data that the server refused and that is passed over."""
+        refusable = self._may_be_refused(record)
+        if cipher is None and not refusable:
+            raise TlsError("record: expected data under keys, got it in clear", code="E326")
+        try:
+            opened = cipher.open(record.header, record.payload) if cipher else None
+        except TlsError:
+            if not refusable:
+                raise
+            opened = None
+        if opened is None:
+            self._refuse(record)
+        elif record.direction == CLIENT:
+            self._early_over = True
+        return opened
 
     def _holds_early_data(self) -> bool:
         """Whether early data was offered and the server has not answered that yet."""
@@ -246,12 +220,12 @@ class TlsStream:
         undecided = self._flow is None or isinstance(self._flow, Tls13Flow)
         return undecided and self._session.facts.early_data_accepted is None
 
-    def _may_be_refused(self, record: _Record) -> bool:
+    def _may_be_refused(self, record: Record) -> bool:
         """Whether a client's record may be early data that the server refused (RFC 8446 section 4.2.10)."""
         refused = self._session is not None and self._session.facts.early_data_accepted is False
         return refused and record.direction == CLIENT and not self._early_over
 
-    def _refuse(self, record: _Record) -> None:
+    def _refuse(self, record: Record) -> None:
         self._refused_records += 1
         self._refused_bytes += len(record.payload)
         if self._refused_bytes > MAX_REFUSED_EARLY_BYTES:
@@ -259,12 +233,12 @@ class TlsStream:
                 f"early data: expected at most {MAX_REFUSED_EARLY_BYTES} refused bytes, got more", code="E331"
             )
 
-    def _content(self, record: _Record, kind: int, content: bytes, events: list[TlsEvent]) -> None:
+    def _content(self, record: Record, kind: int, content: bytes) -> None:
         if kind == APPLICATION_DATA:
             if self._flow is None or not self._flow.allows_data(record.direction):
                 raise TlsError("record: expected data after the handshake, got it within", code="E326")
             if content:
-                events.append((record.direction, content, record.time_ns))
+                self._events.append((record.direction, content, record.time_ns))
         elif kind == HANDSHAKE:
             messages = self._halves[record.direction].messages
             messages.add(content)
@@ -275,7 +249,7 @@ class TlsStream:
         else:
             raise TlsError(f"record: expected data, handshake or alert, got type {kind}", code="E326")
 
-    def _alert(self, record: _Record, content: bytes) -> None:
+    def _alert(self, record: Record, content: bytes) -> None:
         if len(self._alerts) < MAX_ALERTS:
             level = LEVELS.get(content[0], str(content[0]))
             encrypted = content is not record.payload
