@@ -154,10 +154,6 @@ class WireWriter:
         self._write_all([_HEAD.pack(connection, kind, at_ns, len(data)), data])
         return at_ns
 
-    def write_facts(self, connection: int, kind: Kind, facts: Mapping[str, Any]) -> int:
-        """Append one frame of JSON; as ``write``."""
-        return self.write(connection, kind, json.dumps(facts, separators=(",", ":")).encode())
-
     def _write_all(self, parts: list[bytes | memoryview]) -> None:
         wanted = sum(map(len, parts))
         try:
@@ -241,6 +237,11 @@ class WireReader:
             yield Frame(connection, kind, at_ns, data, offset)
             offset += len(head) + length
         self.torn_bytes = len(head)
+
+
+def encode_facts(facts: Mapping[str, Any]) -> bytes:
+    """Return the data of an OPENED, CLOSED or REFUSED frame."""
+    return json.dumps(facts, separators=(",", ":")).encode()
 
 
 def frames(path: Path) -> Iterator[Frame]:

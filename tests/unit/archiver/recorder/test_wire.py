@@ -114,10 +114,9 @@ def test_frame_of_exactly_the_limit_is_read(tmp_path):
 
 def test_facts_round_trip(tmp_path):
     """The facts of an opened connection come back as they were given."""
-    writer = WireWriter(tmp_path / "wire.bin")
-    writer.write_facts(7, Kind.OPENED, {"host": "пример.example", "dns": ["192.0.2.1"]})
-    writer.close()
-    (frame,) = wire.frames(writer.path)
+    data = wire.encode_facts({"host": "пример.example", "dns": ["192.0.2.1"]})
+    path = write(tmp_path / "wire.bin", [(7, Kind.OPENED, data)])
+    (frame,) = wire.frames(path)
     assert frame.facts() == {"host": "пример.example", "dns": ["192.0.2.1"]}
 
 
