@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass
 
 MAX_SHOWN_CHARS = 200
+MAX_OF_ONE_KIND = 50
 
 
 class Severity(enum.Enum):
@@ -152,6 +154,13 @@ class Code(enum.Enum):
         Area.TIME,
     )
 
+    PACKAGE_MISSING = (
+        "package-missing",
+        "E384",
+        "the record lists no package",
+        Severity.INDETERMINATE,
+        Area.COMPLETENESS,
+    )
     TIMES_OUT_OF_ORDER = (
         "times-out-of-order",
         "E383",
@@ -173,6 +182,21 @@ class Code(enum.Enum):
         "nothing signs the record: its maker is unproven",
         Severity.INDETERMINATE,
         Area.IDENTITY,
+    )
+
+    UNLOGGED = (
+        "unlogged",
+        "E430",
+        "no log holds the record: that none was left out is unproven",
+        Severity.INDETERMINATE,
+        Area.COMPLETENESS,
+    )
+    SEAL_NOT_CHECKED = (
+        "seal-not-checked",
+        "E431",
+        "there is a seal, and it was not checked",
+        Severity.INDETERMINATE,
+        Area.TIME,
     )
 
     SIGNATURE_MISSING = (
@@ -480,8 +504,27 @@ class Code(enum.Enum):
         "renewal-too-late",
         "E472",
         "renewal came after what it renews could no longer be relied on",
-        Severity.FAILURE,
+        Severity.INDETERMINATE,
         Area.TIME,
+    )
+    TIMESTAMP_NOT_RENEWED = (
+        "timestamp-not-renewed",
+        "E473",
+        "authority's certificate has ended and no renewal came before",
+        Severity.INDETERMINATE,
+        Area.TIME,
+    )
+    SEAL_INCOMPLETE = (
+        "seal-incomplete",
+        "E474",
+        "seal is not finished",
+        Severity.INDETERMINATE,
+        Area.TIME,
+    )
+    SEAL_FILE_UNKNOWN = (
+        "seal-file-unknown",
+        "E475",
+        "a file of the seal is none that a seal can have, or is too large",
     )
 
     def __init__(
@@ -520,6 +563,36 @@ class Finding:
         if self.expected or self.got:
             text += f": expected {shown(self.expected) or 'nothing'}, got {shown(self.got) or 'nothing'}"
         return f"{text} [{self.code.number}]"
+
+
+class Findings:
+    """Gathers findings; of one kind at most ``MAX_OF_ONE_KIND`` are kept, the others counted.
+
+    A hostile package can be wrong in a million places, and its reader needs to see only some.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[Finding] = []
+        self.left_out: Counter[Code] = Counter()
+        self._counts: Counter[Code] = Counter()
+
+    def add(self, finding: Finding) -> None:
+        """Take one more."""
+        self._counts[finding.code] += 1
+        if self._counts[finding.code] > MAX_OF_ONE_KIND:
+            self.left_out[finding.code] += 1
+        else:
+            self.items.append(finding)
+
+    def report(self, code: Code, subject: str, expected: str = "", got: str = "") -> None:
+        """Make and take one more."""
+        self.add(Finding(code, subject, expected, got))
+
+    def merge(self, other: Findings) -> None:
+        """Take all of *other*."""
+        for finding in other.items:
+            self.add(finding)
+        self.left_out += other.left_out
 
 
 def shown(text: str) -> str:
