@@ -188,13 +188,16 @@ class TlsStream:
 
     def _cipher(self, record: Record) -> RecordCipher | None:
         """Return what the record is to be opened with, None when it is in clear."""
-        kind, tls13 = record.header[0], isinstance(self._flow, Tls13Flow)
-        # a side that could not make keys sends its alert in clear, in TLS 1.3 too
-        if self._flow is None or (tls13 and kind == ALERT and len(record.payload) == 2):
+        kind, flow = record.header[0], self._flow
+        if flow is None:
             return None
-        if tls13 and kind != APPLICATION_DATA:
+        if isinstance(flow, Tls13Flow) and kind != APPLICATION_DATA:
+            # a side that could not make keys sends its alert in clear; later ones would be forged
+            unused = self._halves[record.direction].cipher is None and not flow.allows_data(record.direction)
+            if kind == ALERT and unused:
+                return None
             raise TlsError(f"record: expected a protected one, got type {kind} in clear", code="E326")
-        return self._flow.cipher(record.direction)
+        return flow.cipher(record.direction)
 
     def _open(self, record: Record, cipher: RecordCipher | None) -> tuple[int, bytes] | None:
         """Return type and content, None for early data that the server refused and that is passed over."""

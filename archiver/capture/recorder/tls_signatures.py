@@ -54,7 +54,7 @@ def check_signature(leaf: bytes, scheme: int, signature: bytes, signed: bytes) -
         _verify(key, name, signature, signed)
     except InvalidSignature:
         return SignatureCheck(False, name, "the signature does not match the certificate's key")
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         return SignatureCheck(None, name, f"the certificate's key cannot be used: {error}")
     return SignatureCheck(True, name, "")
 

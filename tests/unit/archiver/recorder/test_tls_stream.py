@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tls_forge import (
     CLIENT,
+    EARLY,
+    ECH,
     SERVER,
     Forge,
     certificate,
@@ -32,8 +34,6 @@ KINDS = {
     "1.2 gcm": {"version": V12},
     "1.2 cbc": {"version": V12, "suites": "ECDHE-RSA-AES128-SHA"},
 }
-EARLY = extension(42, b"")
-ECH = extension(0xFE0D, b"\0" + bytes(20))
 SEVERAL = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -237,11 +237,14 @@ def test_flipped_proofs_are_false(flip, keys, folder):
         (0x0904, None, "scheme is not known"),
         (0x0403, None, "expected a key for ecdsa_secp256r1_sha256"),
         (0x0807, b"no certificate", "key cannot be used"),
+        (0x0807, "of no version", "key cannot be used: 1 is not a valid X509 version"),
     ],
 )
 def test_proof_that_cannot_be_checked(scheme, leaf, reason, keys, folder):
     """An unknown scheme, another key or a broken certificate is told as not checked, with the reason."""
     real, key = leaf_and_key(make_certificate(folder, "ed25519"))
+    if leaf == "of no version":
+        leaf = real.replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\1")
     forge = Forge(keys)
     forge.hello()
     forge.shake(SERVER, message(8, vector(b"", 2)), certificate(leaf or real))
@@ -408,6 +411,9 @@ def misuse(forge, name):
         forge.say(SERVER, forge.seal(SERVER, 23, b"too early"))
     elif name == "clear handshake":
         forge.say(SERVER, plain_record(22, message(8, vector(b"", 2))))
+    elif name == "clear alert after keys":
+        forge.shake(SERVER, message(8, vector(b"", 2)))
+        forge.say(SERVER, plain_record(21, b"\1\0"))
     elif name == "verify without certificate":
         forge.shake(SERVER, message(8, vector(b"", 2)), message(15, b"\x08\x07" + vector(b"sig", 2)))
     elif name == "server key exchange":
@@ -434,6 +440,7 @@ def misuse(forge, name):
     [
         ("data in the handshake", "E326"),
         ("clear handshake", "E326"),
+        ("clear alert after keys", "E326"),
         ("verify without certificate", "E328"),
         ("server key exchange", "E328"),
         ("key update in the handshake", "E328"),

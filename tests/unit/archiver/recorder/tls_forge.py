@@ -60,6 +60,10 @@ def certificate(*ders: bytes, leaf: bytes = b"") -> bytes:
     return message(11, b"\0" + vector(b"".join(entries), 3))
 
 
+EARLY = extension(42, b"")
+ECH = extension(0xFE0D, b"\0" + bytes(20))
+
+
 class Forge:
     """Both sides of one connection; ``wire`` grows with what they say."""
 
