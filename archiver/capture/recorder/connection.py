@@ -36,7 +36,7 @@ NO_CLOSE_NOTIFY = "the connection ended without a TLS close_notify: a cut would 
 class Connection:
     """One connection while it is decoded.
 
-    A fault ends the splitting, hands over what was under way, and stays in ``error``. Plaintext is digested on.
+    A fault ends the splitting, hands over what was under way, and stays in ``error``; digests go on.
 
     Args:
         number: In the wire file.
@@ -173,11 +173,17 @@ class Connection:
             folder=self._folder,
         )
         self._protocol = "h2" if h2 else "http/1.1"
-        self._splitter = splitter(origin, self._sink, self._limits)
+        self._splitter = splitter(origin, self._emit, self._limits)
         early, self._early = self._early, []
         for direction, data, at_ns in early:
             if self.error is None:
                 self._split(direction, data, at_ns)
+
+    def _emit(self, exchange: Exchange) -> None:
+        if self._tls is not None:
+            facts = self._tls.facts()
+            exchange.tls_version, exchange.cipher_suite = facts.version, facts.cipher_suite
+        self._sink(exchange)
 
     def _split(self, direction: int, data: bytes, at_ns: int) -> None:
         assert self._splitter is not None

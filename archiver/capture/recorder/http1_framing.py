@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from archiver.capture.recorder.http1_head import shown
-
-if TYPE_CHECKING:
-    from archiver.capture.recorder.body import BodyWriter
 
 KIB = 1024
 
@@ -17,6 +14,27 @@ MAX_LINE_BYTES = 16 * KIB
 MAX_TRAILER_BYTES = 256 * KIB
 
 _CHUNK_SIZE = re.compile(rb"(0*[0-9A-Fa-f]{1,15})[ \t]*(?:;|\r?\n\Z)")
+
+
+class Writer(Protocol):
+    """Where a body goes: see ``body.BodyWriter``."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far, framing included."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Append payload bytes."""
+        ...
+
+    def write_framing(self, data: bytes) -> None:
+        """Append bytes that are on the wire and not in the payload."""
+        ...
+
+    def mark_broken(self) -> None:
+        """Say that the framing does not tell what the payload is."""
+        ...
 
 
 class Framing(Protocol):
@@ -46,7 +64,7 @@ class LengthFraming:
 
     ends_with_connection = False
 
-    def __init__(self, body: BodyWriter, length: int) -> None:
+    def __init__(self, body: Writer, length: int) -> None:
         self._body = body
         self._length = length
 
@@ -71,7 +89,7 @@ class OpenFraming:
     ends_with_connection = True
     missing = "the body ends with the connection, which was cut"
 
-    def __init__(self, body: BodyWriter) -> None:
+    def __init__(self, body: Writer) -> None:
         self._body = body
 
     def take(self, buffer: bytearray) -> bool:
@@ -91,7 +109,7 @@ class ChunkedFraming:
     browser stops reading there, and nobody can tell what belongs to the body.
     """
 
-    def __init__(self, body: BodyWriter) -> None:
+    def __init__(self, body: Writer) -> None:
         self._body = body
         self._chunk_left = 0
         self._after_chunk = False
@@ -167,7 +185,7 @@ class ChunkedFraming:
         self._body.mark_broken()
 
 
-def _move(buffer: bytearray, limit: int, body: BodyWriter) -> int:
+def _move(buffer: bytearray, limit: int, body: Writer) -> int:
     piece = bytes(buffer[:limit])
     body.write(piece)
     del buffer[:limit]

@@ -54,7 +54,7 @@ def test_plain_connection(tmp_path: Path) -> None:
 
 
 def test_tls_connection(tmp_path: Path, tls) -> None:
-    """What went through TLS comes out in clear, with the handshake's facts, and ends whole at close_notify."""
+    """What went through TLS comes out in clear with the handshake's facts, and ends whole at close_notify."""
     recording, keys = tls
     frames = lab.wire_bytes([*recording.wire, (1, None)], port=443)
     seen, decoded = lab.decode_bytes(tmp_path, frames, keys=keys)
