@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from playwright.async_api import Error as PlaywrightError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from playwright.async_api import BrowserContext, Dialog, Page, Request, Response, WebSocket
 
@@ -113,7 +113,7 @@ class Activity:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def quiet(self, quiet_ms: int, budget_ms: int, progress: Callable[[], int]) -> bool:
+    async def quiet(self, quiet_ms: int, budget_ms: int, received: Callable[[], Awaitable[int]]) -> bool:
         """Wait until nothing is under way and nothing has begun or ended for *quiet_ms*.
 
         Requests that are open but have moved no byte for ten times *quiet_ms* (long polls) do not count.
@@ -121,17 +121,17 @@ class Activity:
         Args:
             quiet_ms: How long it must stay quiet.
             budget_ms: When to give up.
-            progress: Bytes received so far, by the relay.
+            received: Bytes received so far, by the relay.
 
         Returns:
             False when the budget ended first.
         """
         end = time.monotonic() + budget_ms / 1000
-        received, received_at = progress(), time.monotonic()
+        before, moved_at = await received(), time.monotonic()
         while (now := time.monotonic()) < end and not self.over_budget.is_set():
-            if (seen := progress()) != received:
-                received, received_at = seen, now
-            stalled = now - received_at > quiet_ms / 100
+            if (seen := await received()) != before:
+                before, moved_at = seen, now
+            stalled = now - moved_at > quiet_ms / 100
             if (not self._open or stalled) and (now - self._changed_at) * 1000 >= quiet_ms:
                 return True
             await asyncio.sleep(min(quiet_ms / 4000, max(end - now, 0)))

@@ -55,6 +55,8 @@ class Exchange:
         ip: The server's address as dialled.
         port: The server's port as dialled.
         truncated: Why the body is not whole, else None.
+        tls_version: Such as ``TLS 1.3``; empty without TLS.
+        cipher_suite: IANA name; empty without TLS.
         notes: What a reader of the bytes should know, in plain words.
     """
 
@@ -75,6 +77,8 @@ class Exchange:
     tls: bool
     interim_heads: list[bytes] = field(default_factory=list)
     truncated: Truncation | None = None
+    tls_version: str = ""
+    cipher_suite: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property

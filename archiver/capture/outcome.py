@@ -1,0 +1,234 @@
+"""What became of a page, decided by rules that a lawyer can read, with the signals that led to it.
+
+The words claim only what was observed: "the page showed a notice that ..." and never why. Text notices
+count only on pages with little else on them: an article *about* a removal is a captured article.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+OutcomeKind = Literal[
+    "captured",
+    "removed",
+    "blocked",
+    "geo-blocked",
+    "login-wall",
+    "challenge",
+    "rate-limited",
+    "overloaded",
+    "not-found",
+    "parked",
+    "certificate",
+    "unreachable",
+    "failed",
+    "unclear",
+]
+
+NOTICE_CHARS = 1_500
+"""Visible text up to this long can be a notice; above it the page has content of its own."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules may look at.
+
+    Args:
+        url: As asked for.
+        final_url: Where the browser ended.
+        status: Of the main response, or None when none arrived.
+        title: Of the document.
+        text: Visible text.
+        load_error: The browser's error, or empty.
+        network_errors: The relay's errors for the host of the page: ``stage: text``.
+        refused_by_guard: The address was refused by our own guard.
+        crashed: The browser's or page's process ended, or empty.
+        is_document: The main response is a file, not a page.
+        received_page: Whether the browser has shown anything of the page.
+    """
+
+    url: str
+    final_url: str = ""
+    status: int | None = None
+    title: str = ""
+    text: str = ""
+    load_error: str = ""
+    network_errors: tuple[str, ...] = ()
+    refused_by_guard: bool = False
+    crashed: str = ""
+    is_document: bool = False
+    received_page: bool = True
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision.
+
+    Args:
+        kind: One of ``OutcomeKind``.
+        reason: One sentence, observed facts only.
+        signals: Each sign that led to it, strongest first.
+        confidence_percent: How sure the rules are, 0 to 100.
+    """
+
+    kind: OutcomeKind
+    reason: str
+    signals: tuple[str, ...]
+    confidence_percent: int
+
+
+def judge(facts: Facts) -> Outcome:
+    """Decide the outcome: transport first, then status, then what the page says."""
+    for rules in (_by_failure, _by_status, _by_notice):
+        if (outcome := rules(facts)) is not None:
+            return outcome
+    if facts.status is not None and facts.status >= 400:
+        return _outcome("unclear", f"the server answered {facts.status}", [f"status {facts.status}"], 50)
+    if not facts.received_page and facts.status is None and not facts.is_document:
+        return _outcome("unclear", "nothing of the page was received and no error was reported", [], 30)
+    signals = [f"status {facts.status}"] if facts.status is not None else ["file received"]
+    return _outcome("captured", "the page was received and shown", signals, 90)
+
+
+def _outcome(kind: OutcomeKind, reason: str, signals: list[str], confidence: int) -> Outcome:
+    return Outcome(kind=kind, reason=reason, signals=tuple(signals), confidence_percent=confidence)
+
+
+_UNREACHABLE = {
+    "ERR_NAME_NOT_RESOLVED": "the name did not resolve",
+    "ERR_CONNECTION_REFUSED": "the connection was refused",
+    "ERR_CONNECTION_RESET": "the connection was reset",
+    "ERR_CONNECTION_CLOSED": "the connection was closed before an answer",
+    "ERR_CONNECTION_TIMED_OUT": "the connection timed out",
+    "ERR_TIMED_OUT": "the load timed out",
+    "ERR_EMPTY_RESPONSE": "the server closed without an answer",
+    "ERR_ADDRESS_UNREACHABLE": "the address was not reachable",
+    "ERR_INCOMPLETE_CHUNKED_ENCODING": "the answer broke off",
+    "ERR_CONTENT_LENGTH_MISMATCH": "the answer broke off",
+    "ERR_HTTP2_PROTOCOL_ERROR": "the HTTP/2 connection broke off",
+    "ERR_HTTP2_SERVER_REFUSED_STREAM": "the server refused the request",
+}
+
+
+def _by_failure(facts: Facts) -> Outcome | None:
+    if facts.refused_by_guard:
+        return _outcome(
+            "failed",
+            "the address is not a public one and was refused by this collector",
+            list(facts.network_errors[:3]),
+            100,
+        )
+    if facts.crashed:
+        return _outcome(
+            "failed", f"the browser ended during the capture: {facts.crashed}", [facts.crashed], 100
+        )
+    if not facts.load_error:
+        return None
+    signals = [facts.load_error, *facts.network_errors[:3]]
+    if "ERR_CERT_" in facts.load_error or "ERR_SSL_" in facts.load_error:
+        return _outcome(
+            "certificate", "the browser did not accept the server's TLS credentials", signals, 100
+        )
+    if "ERR_SOCKS_CONNECTION_FAILED" in facts.load_error:
+        said = facts.network_errors[0] if facts.network_errors else "no connection"
+        return _outcome("unreachable", f"the server could not be reached ({said})", signals, 95)
+    for code, said in _UNREACHABLE.items():
+        if code in facts.load_error:
+            return _outcome("unreachable", said, signals, 95)
+    if "ERR_TOO_MANY_REDIRECTS" in facts.load_error:
+        return _outcome("unclear", "the server redirected without end", signals, 90)
+    return _outcome("failed", f"the load ended with {facts.load_error}", signals, 60)
+
+
+_STATUS: dict[int, tuple[OutcomeKind, str, int]] = {
+    451: ("blocked", "the server answered 451 Unavailable For Legal Reasons", 98),
+    429: ("rate-limited", "the server answered 429 Too Many Requests", 98),
+    404: ("not-found", "the server answered 404 Not Found", 90),
+    410: ("removed", "the server answered 410 Gone", 90),
+    401: ("login-wall", "the server answered 401 Unauthorized", 90),
+    407: ("failed", "a proxy asked for credentials", 90),
+    502: ("overloaded", "the server answered 502 Bad Gateway", 80),
+    503: ("overloaded", "the server answered 503 Service Unavailable", 90),
+    504: ("overloaded", "the server answered 504 Gateway Timeout", 85),
+}
+
+
+def _by_status(facts: Facts) -> Outcome | None:
+    status = facts.status
+    if status is None or status < 400:
+        return None
+    signals = [f"status {status}"]
+    notice = _by_notice(facts)
+    # A notice says more than a status: a 403 with a captcha, a 404 with a takedown text.
+    if notice and status not in {451, 429} and notice.kind != "not-found":
+        return _outcome(notice.kind, notice.reason, [*signals, *notice.signals], notice.confidence_percent)
+    if status in _STATUS:
+        kind, reason, confidence = _STATUS[status]
+        return _outcome(kind, reason, signals, confidence)
+    if 520 <= status <= 530:
+        return _outcome(
+            "overloaded", f"the site's front server answered {status}: no answer from behind it", signals, 80
+        )
+    return None
+
+
+_NOTICES: tuple[tuple[OutcomeKind, str, str], ...] = (
+    (
+        "challenge",
+        "a check that the visitor is human",
+        r"checking your browser|verify(ing)? (that )?you are (a )?human|just a moment\.\.\.|проверка браузера|подтвердите,? что вы не робот|вы не робот|робот емес(тігіңізді|піз)|captcha|ddos-guard|enable javascript and cookies to continue|attention required",
+    ),
+    (
+        "geo-blocked",
+        "the content is not offered in this country",
+        r"not available in your (country|region)|isn't available in your (country|region)|недоступ\w+ в вашей стране|недоступ\w+ в вашем регионе|сіздің (еліңізде|аймағыңызда) қолжетімсіз|restricted in your country",
+    ),
+    (
+        "blocked",
+        "access is restricted by a decision of an authority",
+        r"роскомнадзор|доступ (к (данному )?(информационному )?ресурсу|к сайту|к странице)?\s*(был )?(ограничен|заблокирован)|заблокирован\w* (по (решению|требованию)|на основании)|ресурс заблокирован|қолжетімділік (шектелген|шектелді)|бұғатталған|access (to this (site|resource) )?(has been |is )?(restricted|blocked) (by|in accordance|pursuant|under)|eais\.rkn|единый реестр|реестр\w* запрещ",
+    ),
+    (
+        "removed",
+        "the content was taken down",
+        r"(post|content|video|account|channel|profile|page|photo)\w* (has been|was|have been|is) (removed|deleted|taken down|terminated|suspended|disabled|hidden)|we removed|removed (your|the|this) (post|content)|we('ve| have) (removed|suspended|disabled)|(публикаци|пост|запис|видео|аккаунт|канал|страниц|материал|контент|профил)\w* (был\w* |)(удал[её]н|заблокирован|снят|скрыт|приостановлен)\w*|нарушени\w* прав на (интеллектуальн|товарн)|intellectual property|trademark|жойыл(ған|ды)|өшіріл(ген|ді)|аккаунт\w* бұғатта",
+    ),
+    (
+        "login-wall",
+        "the page asks to log in",
+        r"(log|sign) ?in to (continue|see|view)|you must (log|sign) in|please (log|sign) in|log in or sign up|войдите,? чтобы|войти,? чтобы|авторизуйтесь|необходимо (войти|авторизоваться)|вход(ите)? в аккаунт|кіріңіз|жүйеге кіру|create (new )?account",
+    ),
+    (
+        "parked",
+        "the domain is for sale or parked",
+        r"domain (name )?(is )?(for sale|parked|may be for sale)|buy this domain|домен (продаётся|продается|припаркован)|this domain has been seized|домен сатыл",
+    ),
+    (
+        "overloaded",
+        "the site says that it is overloaded or under attack",
+        r"ddos|service (is )?(temporarily )?unavailable|сервис временно недоступен|сайт временно недоступен|технические работы|сайт уақытша қолжетімсіз|bad gateway",
+    ),
+    (
+        "not-found",
+        "the page says that there is nothing here",
+        r"\b404\b|page (was )?not found|страница не найдена|такой страницы (нет|не существует)|(бет|парақша) табылмады|content isn't available (right now|at the moment)|this page isn't available|sorry, this page",
+    ),
+)
+_COMPILED = tuple((kind, said, re.compile(pattern, re.IGNORECASE)) for kind, said, pattern in _NOTICES)
+_LOGIN_PATH = re.compile(r"/(accounts/)?(login|signin|sign-in|auth|checkpoint)(/|\.|\?|$)", re.IGNORECASE)
+
+
+def _by_notice(facts: Facts) -> Outcome | None:
+    if facts.is_document:
+        return None
+    if facts.final_url and _LOGIN_PATH.search(facts.final_url) and not _LOGIN_PATH.search(facts.url):
+        return _outcome("login-wall", "the address led to a login page", [f"ended at {facts.final_url}"], 95)
+    if len(facts.text) > NOTICE_CHARS:
+        return None
+    for kind, said, pattern in _COMPILED:
+        for place, value in (("title", facts.title), ("text", facts.text)):
+            if match := pattern.search(value):
+                quoted = " ".join(value[max(match.start() - 40, 0) : match.end() + 60].split())
+                return _outcome(kind, f"the page showed a notice: {said}", [f'{place} says "{quoted}"'], 85)
+    return None

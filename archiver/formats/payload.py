@@ -1,0 +1,81 @@
+"""The entity of a response: its body without chunk framing and content coding, for a document exhibit."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import IO, TYPE_CHECKING
+
+import zstandard
+from warcio.bufferedreaders import ChunkedDataException, ChunkedDataReader, DecompressingBufferedReader
+
+from archiver.formats.fields import media_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from archiver.capture.recorder.exchange import Exchange
+
+CHUNK_BYTES = 256 * 1024
+
+_CODING = re.compile(rb"^content-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_EXTENSIONS = {
+    "application/pdf": ".pdf",
+    "application/json": ".json",
+    "application/zip": ".zip",
+    "text/csv": ".csv",
+    "text/plain": ".txt",
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+    "video/mp4": ".mp4",
+    "audio/mpeg": ".mp3",
+}
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", ""})
+
+
+def document_name(exchange: Exchange) -> tuple[str, str] | None:
+    """Name the file that *exchange* brought, with its media type; None when it brought a page or nothing."""
+    if exchange.status != 200 or exchange.response_body is None or not exchange.response_body.size_bytes:
+        return None
+    kind = media_type(exchange.response_head or b"")
+    if kind in _PAGE_TYPES:
+        return None
+    return f"document{_EXTENSIONS.get(kind, '.bin')}", kind
+
+
+def write_document(exchange: Exchange, out: Path, limit_bytes: int) -> bool:
+    """Write the entity of *exchange* to *out*; False (and no file) when it is broken or over the limit."""
+    size = 0
+    try:
+        with out.open("wb") as file:
+            for piece in _entity(exchange):
+                size += len(piece)
+                if size > limit_bytes:
+                    break
+                file.write(piece)
+    except (zlib.error, zstandard.ZstdError, ChunkedDataException, EOFError, ValueError):
+        size = limit_bytes + 1
+    if size > limit_bytes:
+        out.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _entity(exchange: Exchange) -> Iterator[bytes]:
+    body = exchange.response_body
+    assert body is not None
+    body.file.seek(0)
+    stream: IO[bytes] = ChunkedDataReader(body.file) if body.chunked else body.file
+    found = _CODING.search(exchange.response_head or b"")
+    coding = found[1].strip().lower().decode("latin-1") if found else ""
+    if coding in {"gzip", "x-gzip", "br", "deflate"}:
+        stream = DecompressingBufferedReader(stream, decomp_type=coding.removeprefix("x-"))
+    elif coding == "zstd":
+        stream = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(stream)
+    elif coding not in {"", "identity"}:
+        raise ValueError(f"content coding: expected a known one, got {coding[:40]}")
+    while piece := stream.read(CHUNK_BYTES):
+        yield piece
