@@ -1,0 +1,59 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs, once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: demo test lint format bench lock clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check
+SOURCES := archiver manifests storage examples tests $(wildcard benchmarks)
+WORKERS := 2
+
+demo: .make/demo .make/browser
+	$(BIN)/python -m examples.demo
+
+test: .make/dev .make/browser .make/tools
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: .make/dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+format: .make/dev
+	$(BIN)/ruff check --fix-only $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: .make/demo .make/browser
+	$(BIN)/python -m benchmarks.overhead
+
+# The locks name no index: whoever installs uses their own.
+lock: .make/dev
+	CUSTOM_COMPILE_COMMAND="make lock" scripts/lock.sh
+
+clean:
+	rm -rf .make .venv build
+
+.make/venv:
+	scripts/venv.sh $(PYTHON)
+	mkdir -p .make && touch $@
+
+.make/demo: .make/venv requirements.txt requirements-demo.txt pyproject.toml
+	$(INSTALL) -r requirements.txt -r requirements-demo.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
+	touch $@
+
+.make/dev: .make/demo requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
+	touch $@
+
+.make/browser: .make/demo scripts/browser.sh
+	scripts/browser.sh
+	touch $@
+
+.make/tools: scripts/tools.sh
+	scripts/tools.sh
+	mkdir -p .make && touch $@
