@@ -1,8 +1,8 @@
 """Fuzz the TLS follower: whatever passes on the wire, only TlsError may come out, and little memory be used.
 
 ``python tests/fuzz/fuzz_tls.py --seconds 600`` mutates recorded connections at random. With atheris
-installed, ``python tests/fuzz/fuzz_tls.py --atheris [libFuzzer options]`` is guided by coverage. An input that
-fails is left in ``fuzz_tls.crash`` (or where libFuzzer says).
+installed, ``python tests/fuzz/fuzz_tls.py --atheris [libFuzzer options]`` is guided by coverage. An input
+that fails is left in ``fuzz_tls.crash`` (or where libFuzzer says).
 
 An input is a mode byte and chunks of direction (1), length (2) and data. In mode 0 the chunks are the wire of
 a recorded connection; in mode 1 they are handshake messages, sealed under the right keys before they are fed,
@@ -153,10 +153,7 @@ def by_coverage(target: Target, folder: Path, options: list[str]) -> None:
     corpus.mkdir()
     for at, seed in enumerate(target.seeds):
         (corpus / f"seed-{at}").write_bytes(seed)
-    for name in [name for name in sys.modules if name.startswith("archiver.capture.recorder.")]:
-        for each in vars(sys.modules[name]).values():
-            if callable(each) and getattr(each, "__module__", "") == name and hasattr(each, "__code__"):
-                atheris.instrument_func(each)
+    atheris.instrument_all()
     atheris.Setup([sys.argv[0], *options, str(corpus)], target.run)
     atheris.Fuzz()
 

@@ -6,10 +6,13 @@ Source: RFC 8446 sections 4.2.3 and 4.4.3, RFC 5246 section 7.4.3.
 
 from __future__ import annotations
 
+import warnings
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 
 from archiver.capture.recorder.tls_facts import SignatureCheck
 
@@ -50,7 +53,10 @@ def check_signature(leaf: bytes, scheme: int, signature: bytes, signed: bytes) -
     if name is None:
         return SignatureCheck(None, f"0x{scheme:04x}", "the signature scheme is not known here")
     try:
-        key = x509.load_der_x509_certificate(leaf).public_key()
+        with warnings.catch_warnings():
+            # what is odd in a stranger's certificate is no business of our standard error
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            key = x509.load_der_x509_certificate(leaf).public_key()
         _verify(key, name, signature, signed)
     except InvalidSignature:
         return SignatureCheck(False, name, "the signature does not match the certificate's key")
