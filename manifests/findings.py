@@ -514,18 +514,6 @@ class Code(enum.Enum):
         Severity.INDETERMINATE,
         Area.TIME,
     )
-    SEAL_INCOMPLETE = (
-        "seal-incomplete",
-        "E474",
-        "seal is not finished",
-        Severity.INDETERMINATE,
-        Area.TIME,
-    )
-    SEAL_FILE_UNKNOWN = (
-        "seal-file-unknown",
-        "E475",
-        "a file of the seal is none that a seal can have, or is too large",
-    )
 
     def __init__(
         self,
