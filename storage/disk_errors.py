@@ -62,6 +62,13 @@ _CAUSES: Final[dict[int, tuple[type[StoreError], str, str, str]]] = {
     ),
 }
 
+_FAILURES: Final[dict[type[StoreError], str]] = {
+    ObjectMissing: "not in the store",
+    ObjectConflict: "name taken",
+    StoreRefused: "disk refused",
+    StoreUnavailable: "disk failed",
+}
+
 
 @contextmanager
 def disk_errors(subject: str) -> Iterator[None]:
@@ -75,4 +82,4 @@ def disk_errors(subject: str) -> Iterator[None]:
             number,
             (StoreUnavailable, "E616", f"the disk to answer, got {name}", "check the disk and run it again"),
         )
-        raise kind(f"{subject}: disk failed: expected {expected}", code=code, hint=hint) from exc
+        raise kind(f"{subject}: {_FAILURES[kind]}: expected {expected}", code=code, hint=hint) from exc

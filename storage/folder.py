@@ -125,11 +125,11 @@ class FolderStore:
                 disk.sync_folder(folder)
             while "/" in key:
                 key = key.rpartition("/")[0]
-                with self._folder_of(key) as (folder, name):
-                    try:
+                try:
+                    with self._folder_of(key) as (folder, name):
                         os.rmdir(name, dir_fd=folder)
-                    except OSError:
-                        return  # other objects are in it
+                except OSError:
+                    return  # other objects are in it, or another delete took it
 
     def cleanup(self) -> int:
         """Remove the temporary files of dead writers; return how many."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import secrets
@@ -27,11 +29,15 @@ class S3Server:
 
     Args:
         endpoint: Its URL.
+        tls_endpoint: The same server over https.
+        certificate: PEM file of the one certificate that its https needs trusted.
         bucket: A bucket without versions or locks.
         pid: Its process.
     """
 
     endpoint: str
+    tls_endpoint: str
+    certificate: str
     bucket: str
     pid: int
 
@@ -63,7 +69,13 @@ def start(folder: Path) -> S3Server:
         start_new_session=True,
     )
     _wait_until_ready(process, folder, port)
-    server = S3Server(f"http://127.0.0.1:{port}", f"test-{secrets.token_hex(4)}", process.pid)
+    server = S3Server(
+        endpoint=f"http://127.0.0.1:{port}",
+        tls_endpoint=f"https://127.0.0.1:{port + 8}",
+        certificate=str(folder / "cert.pem"),
+        bucket=f"test-{secrets.token_hex(4)}",
+        pid=process.pid,
+    )
     client(server).create_bucket(Bucket=server.bucket)
     return server
 
@@ -96,6 +108,11 @@ def client(server: S3Server):
     )
 
 
+def base64_sha256(data: bytes) -> str:
+    """A digest as S3 writes it."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
 def _flags(folder: Path, port: int) -> list[str]:
     for name in ("volumes", "sock"):
         (folder / name).mkdir(parents=True)
@@ -106,7 +123,8 @@ def _flags(folder: Path, port: int) -> list[str]:
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     (folder / "filer.toml").write_text(f'[leveldb2]\nenabled = true\ndir = "{folder}/filerldb2"\n')
-    ports = {"master.port": 1, "volume.port": 2, "filer.port": 3, "s3.port": 0}
+    _make_certificate(folder)
+    ports = {"s3.port.https": 8, "master.port": 1, "volume.port": 2, "filer.port": 3, "s3.port": 0}
     grpc = {"master.port.grpc": 4, "volume.port.grpc": 5, "filer.port.grpc": 6, "s3.port.grpc": 7}
     return [
         "-logtostderr=true",
@@ -122,6 +140,8 @@ def _flags(folder: Path, port: int) -> list[str]:
         "-filer",
         f"-filer.localSocket={folder}/sock/filer",
         "-s3",
+        f"-s3.cert.file={folder}/cert.pem",
+        f"-s3.key.file={folder}/key.pem",
         f"-s3.config={folder}/s3.json",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
@@ -129,6 +149,18 @@ def _flags(folder: Path, port: int) -> list[str]:
         "-s3.autoCreateBucket=false",
         *(f"-{name}={port + step}" for name, step in (ports | grpc).items()),
     ]
+
+
+def _make_certificate(folder: Path) -> None:
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 def _free_ports() -> int:

@@ -91,6 +91,15 @@ _CODES: Final[dict[str, _Cause]] = {
     "RequestTimeout": _SLOW_DOWN,
 }
 
+_FAILURES: Final[dict[type[StoreError], str]] = {
+    ObjectMissing: "not in the store",
+    ObjectConflict: "changed by somebody else",
+    DigestMismatch: "refused by S3",
+    InvalidRange: "refused by S3",
+    StoreRefused: "refused by S3",
+    StoreUnavailable: "S3 failed",
+}
+
 
 @contextmanager
 def s3_errors(subject: str) -> Iterator[None]:
@@ -99,7 +108,7 @@ def s3_errors(subject: str) -> Iterator[None]:
         yield
     except ClientError as exc:
         kind, code, expected, hint = _cause(exc)
-        raise kind(f"{subject}: S3 refused: expected {expected}", code=code, hint=hint) from exc
+        raise kind(f"{subject}: {_FAILURES[kind]}: expected {expected}", code=code, hint=hint) from exc
     except FlexibleChecksumError as exc:
         raise DigestMismatch(
             f"{subject}: damaged in the store or on the way: expected the checksum kept with it, got another",
