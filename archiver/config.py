@@ -9,6 +9,7 @@ is taken from the folder of the file.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -113,12 +114,21 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
     return msgspec.convert(_expanded({"spool": DEFAULTS.spool} | merged), Settings)
 
 
+def cache_folder() -> Path:
+    """Return the folder for what can be made again, such as catalogues."""
+    return _xdg(os.environ, "XDG_CACHE_HOME", "~/.cache") / "archiver"
+
+
+def _xdg(environment: Mapping[str, str], variable: str, fallback: str) -> Path:
+    # XDG: a relative value is to be ignored.
+    value = environment.get(variable, "")
+    return Path(value) if value.startswith("/") else Path(fallback).expanduser()
+
+
 def _find_file(environment: Mapping[str, str]) -> Path | None:
     if named := environment.get("ARCHIVER_CONFIG"):
         return Path(named)
-    base = environment.get("XDG_CONFIG_HOME", "")
-    # XDG: a relative value is to be ignored.
-    home = Path(base) if base.startswith("/") else Path("~/.config").expanduser()
+    home = _xdg(environment, "XDG_CONFIG_HOME", "~/.config")
     candidates = (Path(FILE_NAME), home / "archiver" / FILE_NAME)
     return next((path for path in candidates if path.is_file()), None)
 

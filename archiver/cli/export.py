@@ -1,0 +1,117 @@
+"""``archiver export``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from archiver.cli.options import command, settings_of, store_option
+from archiver.cli.output import print_json, print_lines, say
+from archiver.cli.stores import full_ids, holdings_of
+from archiver.errors import ExitCode, UsageError
+from archiver.incidents.rules import check_incident_id
+from archiver.summary import capture_prefix, load_record
+from manifests.record import EvidenceRecord
+from storage.folder import FolderStore
+from storage.interface import Store
+from storage.open import open_store
+
+
+@command("export")
+@click.argument("captures", metavar="[CAPTURE]...", nargs=-1)
+@click.option("--incident", "incident_id", metavar="ID", help="Every capture of this incident.")
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder to write to: new, empty, or an earlier export.",
+)
+@store_option
+def export(
+    *,
+    captures: tuple[str, ...],
+    incident_id: str | None,
+    output: Path,
+    store_url: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> ExitCode:
+    """Copy captures out of the store, each file's digest checked on the way.
+
+    The folder is a store itself: `archiver verify DIR` checks it, `archiver list --store DIR` lists it.
+    """
+    store = open_store(settings_of(config, store=store_url).store)
+    chosen = _chosen(store, captures, incident_id)
+    _check_output(output)
+    target = FolderStore(output)
+    size_bytes = 0
+    for capture_id in chosen:
+        record, data = load_record(store, capture_id)
+        size_bytes += sum(_copy(store, target, record, data))
+        _warn_of_secrets(record)
+    if as_json:
+        print_json({"output": str(output), "captures": chosen, "bytes": size_bytes})
+    else:
+        print_lines([f"{len(chosen)} captures, {size_bytes:,} bytes, in {output}"])
+    return ExitCode.DONE
+
+
+def _chosen(store: Store, captures: tuple[str, ...], incident_id: str | None) -> list[str]:
+    if bool(captures) == bool(incident_id):
+        raise UsageError(
+            "export: expected captures or --incident, got " + ("both" if captures else "neither"),
+            code="E276",
+            hint="name the captures, or give --incident ID",
+        )
+    if incident_id is None:
+        return full_ids(store, captures)
+    check_incident_id(incident_id)
+    with holdings_of(store) as holdings:
+        holdings.warn()
+        found = [one.capture_id for one in holdings.catalogue.find(incident_id=incident_id)]
+    if not found:
+        raise UsageError(
+            f"incident {incident_id}: expected captures in store {store.url}, got none",
+            code="E277",
+            hint="run `archiver list` to see which incidents there are",
+        )
+    return found
+
+
+def _check_output(output: Path) -> None:
+    try:
+        names = {path.name for path in output.iterdir()} if output.exists() else set()
+    except OSError as error:
+        raise UsageError(
+            f"output {output}: expected a folder, got {error.strerror}",
+            code="E278",
+            hint="name another folder",
+        ) from error
+    if names and "captures" not in names:
+        raise UsageError(
+            f"output {output}: expected a new or empty folder, got one with other files",
+            code="E278",
+            hint="name a folder that does not exist yet",
+        )
+
+
+def _copy(store: Store, target: FolderStore, record: EvidenceRecord, data: bytes) -> Iterator[int]:
+    """Copy one capture, its record last, and yield the size of each file."""
+    prefix = capture_prefix(record.capture_id)
+    listed = {prefix + artifact.path: artifact.sha256 for artifact in record.artifacts}
+    beside = [f"{prefix}seal/"]
+    beside += [f"incidents/{incident_id}/{record.capture_id}.json" for incident_id in record.incident_ids]
+    further = [info.key for start in beside for info in store.list(start)]
+    for key in [*listed, *further]:
+        with store.open(key) as source:
+            yield target.put(key, source, sha256=listed.get(key)).size_bytes
+    yield target.put(f"{prefix}record.json", data).size_bytes
+
+
+def _warn_of_secrets(record: EvidenceRecord) -> None:
+    secret = [artifact.path for artifact in record.artifacts if artifact.holds_secrets]
+    if secret:
+        say(f"warning: capture {record.capture_id}: {', '.join(secret)} may hold passwords and cookies")

@@ -1,0 +1,146 @@
+"""A run of captures: started, shown while it goes on, and told in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from archiver.cli.output import clean, error_console, print_captures, print_json, say
+from archiver.config import Settings
+from archiver.errors import ExitCode
+from archiver.incidents.register import RowProblem, Seed
+from archiver.progress import Progress
+from archiver.summary import CaptureSummary
+from storage.open import open_store
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of a run.
+
+    Args:
+        captures: Made now, in the order they were finished.
+        skipped: Seeds that were not captured, and why.
+        problems: What went wrong besides.
+    """
+
+    captures: list[CaptureSummary] = field(default_factory=list)
+    skipped: list[tuple[Seed, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Done only when every page was captured as a page."""
+        whole = all(one.outcome == "captured" for one in self.captures) and not self.problems
+        return ExitCode.DONE if whole else ExitCode.PARTIAL
+
+
+def run_seeds(seeds: Sequence[Seed], settings: Settings, *, repeat: bool) -> Run:
+    """Capture *seeds* into the store of *settings* and show how it goes."""
+    run = Run()
+    with _bar() as bar:
+        asyncio.run(_run(seeds, settings, run, _Display(run, bar, len(seeds)), repeat=repeat))
+    return run
+
+
+def print_run(
+    run: Run, *, as_json: bool, rows: Sequence[RowProblem] = (), duplicates: Sequence[RowProblem] = ()
+) -> None:
+    """Print what came of *run*, and the rows of the register that took no part in it."""
+    if as_json:
+        print_json(_as_json(run, rows, duplicates))
+        return
+    print_captures(run.captures)
+    for one in run.captures:
+        if one.outcome != "captured":
+            say(f"{one.capture_id}: {one.outcome}: {clean(one.outcome_reason, 200)}")
+    if run.skipped:
+        say(f"{len(run.skipped)} skipped: captured before; --again captures them once more")
+
+
+def say_row(register: str, problem: RowProblem) -> None:
+    """Tell what is wrong with a row of a register."""
+    hint = f" ({problem.hint})" if problem.hint else ""
+    say(f"{clean(register)}: line {problem.line}: {clean(problem.what, 200)}{hint}")
+
+
+async def _run(
+    seeds: Sequence[Seed], settings: Settings, run: Run, progress: Progress, *, repeat: bool
+) -> None:
+    # Here, so that commands that need no browser start without Playwright.
+    from archiver.pipeline import run_captures  # noqa: PLC0415
+
+    store = open_store(settings.store)
+    async for summary in run_captures(
+        seeds, store, settings, jobs=settings.jobs, progress=progress, repeat=repeat
+    ):
+        run.captures.append(summary)
+
+
+def _as_json(run: Run, rows: Sequence[RowProblem], duplicates: Sequence[RowProblem]) -> dict[str, Any]:
+    kinds = [("row", rows), ("duplicate", duplicates)]
+    problems: list[dict[str, Any]] = [
+        {"kind": kind, "line": row.line, "what": row.what, "hint": row.hint}
+        for kind, problems in kinds
+        for row in problems
+    ]
+    problems += [{"kind": "run", "what": text} for text in run.problems]
+    return {
+        "captures": [one.to_json() for one in run.captures],
+        "skipped": [
+            {"url": seed.url, "incident_ids": seed.incident_ids, "line": seed.line, "why": why}
+            for seed, why in run.skipped
+        ],
+        "problems": problems,
+    }
+
+
+def _bar() -> Bar:
+    return Bar(
+        TextColumn("captured"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+        console=error_console(),
+        transient=True,
+    )
+
+
+class _Display(Progress):
+    """Keeps what is told in a run, moves the bar, and prints a line for each seed."""
+
+    def __init__(self, run: Run, bar: Bar, total: int) -> None:
+        self._run = run
+        self._bar = bar
+        self._task = bar.add_task("", total=total, now="")
+
+    def started(self, seed: Seed) -> None:
+        self._show(seed, "load")
+
+    def phase(self, seed: Seed, name: str) -> None:
+        self._show(seed, name)
+
+    def finished(self, summary: CaptureSummary) -> None:
+        self._line(f"{summary.outcome}: {clean(summary.url)}")
+        self._bar.advance(self._task)
+
+    def skipped(self, seed: Seed, why: str) -> None:
+        self._run.skipped.append((seed, why))
+        self._bar.advance(self._task)
+
+    def problem(self, text: str) -> None:
+        self._run.problems.append(text)
+        self._line(f"problem: {clean(text, 200)}")
+
+    def _show(self, seed: Seed, phase: str) -> None:
+        self._bar.update(self._task, now=Text(f"{phase} {clean(seed.url, 60)}"))
+
+    def _line(self, text: str) -> None:
+        self._bar.console.print(Text(text))

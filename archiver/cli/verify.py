@@ -1,0 +1,102 @@
+"""``archiver verify``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from archiver.cli.options import command, settings_of, store_option
+from archiver.cli.output import print_json, print_lines
+from archiver.cli.stores import CAPTURE_ID, capture_ids, full_ids
+from archiver.errors import ExitCode, UsageError
+from archiver.store_set import evidence_set
+from manifests.evidence_set import EvidenceSet, FolderSet
+from manifests.report import Report, Verdict, report_lines, report_object
+from manifests.verifier import Expectation, verify_capture
+from storage.folder import FolderStore
+from storage.interface import Store
+from storage.open import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One capture to verify: its files, its name, and its ID where the place states it."""
+
+    files: EvidenceSet
+    subject: str
+    capture_id: str
+
+
+@command("verify")
+@click.argument("targets", metavar="[CAPTURE|PATH]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every capture of the store.")
+@store_option
+def verify(
+    *, targets: tuple[str, ...], every: bool, store_url: str | None, config: Path | None, as_json: bool
+) -> ExitCode:
+    """Check that captures are what their records say, and what of it is proven.
+
+    A target is a capture ID (or its beginning) of the store, or the folder of an export or of one
+    capture. Works offline; needs no browser.
+    """
+    if bool(targets) == every:
+        raise UsageError(
+            "verify: expected captures, a folder or --all, got " + ("both" if every else "none"),
+            code="E279",
+            hint="name what to verify, or give --all",
+        )
+    found = list(_all(_store(config, store_url))) if every else list(_named(targets, config, store_url))
+    if not found:
+        raise UsageError("verify: expected a capture, got an empty store", code="E279", hint="check --store")
+    reports = []
+    for target in found:
+        expected = Expectation(capture_id=target.capture_id)
+        report = verify_capture(target.files, target.subject, expected=expected)
+        reports.append(report)
+        if not as_json:
+            print_lines(report_lines(report))
+    verdict = _worst(reports)
+    if as_json:
+        print_json({"overall": verdict.value, "reports": [report_object(report) for report in reports]})
+    else:
+        print_lines([f"{len(reports)} captures: {verdict.value.upper()}"])
+    return _EXITS[verdict]
+
+
+_EXITS = {
+    Verdict.PASSED: ExitCode.DONE,
+    Verdict.FAILED: ExitCode.EVIDENCE_FAILED,
+    Verdict.INDETERMINATE: ExitCode.EVIDENCE_INDETERMINATE,
+}
+
+
+def _worst(reports: Sequence[Report]) -> Verdict:
+    verdicts = {report.overall for report in reports}
+    return next(one for one in (Verdict.FAILED, Verdict.INDETERMINATE, Verdict.PASSED) if one in verdicts)
+
+
+def _store(config: Path | None, store_url: str | None) -> Store:
+    return open_store(settings_of(config, store=store_url).store)
+
+
+def _all(store: Store) -> Iterator[Target]:
+    for capture_id in capture_ids(store):
+        yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
+
+
+def _named(targets: Sequence[str], config: Path | None, store_url: str | None) -> Iterator[Target]:
+    for text in targets:
+        path = Path(text)
+        if not path.is_dir():
+            store = _store(config, store_url)
+            (capture_id,) = full_ids(store, [text])
+            yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
+        elif (path / "captures").is_dir():
+            yield from _all(FolderStore(path))
+        else:
+            # The folder of one capture may have been renamed; its record says which it is.
+            capture_id = path.name if CAPTURE_ID.fullmatch(path.name) else ""
+            yield Target(FolderSet(path), f"folder {path.name}", capture_id)
