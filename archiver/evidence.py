@@ -359,7 +359,7 @@ def errors(observed: dict[str, Any], decoded: Decoded, finished_at: str) -> tupl
             message=as_text(f"{refusal.host}:{refusal.port}: {refusal.reason}") or "failed",
         )
         for refusal in decoded.refusals[:MAX_LISTED]
-        if refusal.stage in {"resolve", "connect", "socks"}
+        if refusal.stage in {"resolve", "connect"}
     ]
     return tuple(found)
 

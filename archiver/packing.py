@@ -88,7 +88,10 @@ class _Packing:
         self._write_certificates(decoded)
         record = self._record(decoded, shown, text, sources)
         data = encode(record)
-        (self._spool.out / RECORD_NAME).write_bytes(data)
+        # Whole or absent: its presence says that packing was finished.
+        part = self._spool.folder / "record.part"
+        part.write_bytes(data)
+        part.replace(self._spool.out / RECORD_NAME)
         return data
 
     def _complete_spool(self) -> None:
@@ -130,7 +133,7 @@ class _Packing:
         return decoded, shown, entries, text
 
     def _sight(self, exchange: Exchange) -> None:
-        """Remember what matters of an exchange, keep a document that the page's address brought, close bodies."""
+        """Remember what matters of an exchange, keep a document brought by the page's address."""
         sighting = Sighting.of(exchange)
         self._sightings.append(sighting)
         if exchange.url in self._chain_urls and exchange.method == "GET":

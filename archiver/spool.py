@@ -6,6 +6,7 @@ Layout (see docs/design.md): ``request.json``, ``wire.bin``, ``keys.log``, ``obs
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
@@ -48,6 +49,7 @@ class Spool:
         self.out = folder / "out"
         self._request = folder / "request.json"
         self._observed = folder / "observed.json"
+        self._held: int | None = None
 
     @classmethod
     def create(cls, root: Path, capture_id: str, request: dict[str, Any]) -> Spool:
@@ -72,9 +74,26 @@ class Spool:
         """End the capture: from here on it is whole."""
         self._write(self._observed, observed)
 
+    def hold(self) -> bool:
+        """Mark the spool as being worked on by this process; False when another one does."""
+        self._held = os.open(self.folder / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.let_go()
+            return False
+        return True
+
+    def let_go(self) -> None:
+        """End ``hold``; the end of the process does the same."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
     def remove(self) -> None:
         """Drop the folder; for a capture that is in its store."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.let_go()
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:
         temporary = path.with_suffix(".part")

@@ -65,11 +65,14 @@ async def capture(browser: Browser, home: BrowserHome, relay: Relay, job: Job) -
     session = _Session(browser, home, job, tape)
     try:
         await session.run()
+    except BaseException:  # cancelled, or the relay was lost: what is there is kept as interrupted
+        session.seen.setdefault("crashed", "the capture was broken off")
+        raise
     finally:
         await session.end()
 
 
-@dataclass(slots=True)
+@dataclass
 class _Session:
     browser: Browser
     home: BrowserHome

@@ -26,6 +26,8 @@ __all__ = ["ConnectionFacts", "DecodeLimits", "Decoded", "Plaintext", "Refusal",
 
 MAX_PROBLEMS = 1000
 
+_LATE = (Kind.NOT_DELIVERED_TO_CLIENT, Kind.NOT_DELIVERED_TO_SERVER)
+
 
 @dataclass(slots=True)
 class Decoded:
@@ -100,7 +102,9 @@ class _Pass:
         elif frame.kind == Kind.REFUSED:
             facts = self._facts(frame)
             self._decoded.refusals.append(Refusal.of(frame.connection, frame.at_ns, facts))
-        elif (connection := self._open.get(frame.connection)) is None:
+        elif (connection := self._open.get(frame.connection)) is None and frame.kind in _LATE:
+            return  # what the server sent after the end; the transcript has the comment
+        elif connection is None:
             self.problem(f"connection {frame.connection}: {frame.kind.name} outside its opening and its end")
         elif frame.kind == Kind.CLIENT_DATA:
             connection.feed(CLIENT, frame.data, frame.at_ns)

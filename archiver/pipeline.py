@@ -1,0 +1,265 @@
+"""Seed in, stored capture out. The one page to read first.
+
+For each seed: **capture** (browser and recorder fill a spool folder), **pack** (another process makes the
+files and the evidence record), **store** (artefacts first, the record last: a capture exists when its
+record exists), **index**, and the spool is dropped. Packing overlaps the next page's load. Whatever is
+killed in between, the next run finds the spool and completes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archiver import circumstances
+from archiver.capture import browser as browsers
+from archiver.capture.recorder.guard import RelayPolicy
+from archiver.capture.recorder.resolve import parse_resolve_rule
+from archiver.capture.rig import Rigs, describe, policy_for
+from archiver.capture.session import Job, capture
+from archiver.catalogue import Catalogue, catalogue_path
+from archiver.config import Settings, cache_folder
+from archiver.errors import ArchiverError, EnvironmentUnfit
+from archiver.incidents.register import Seed
+from archiver.packing import RECORD_NAME, pack
+from archiver.progress import Progress
+from archiver.spool import Spool, leftovers, new_capture_id
+from archiver.storing import begin_store, store_capture
+from archiver.summary import CaptureSummary, load_summary, summarise
+from manifests.codec import decode
+from storage.interface import Store
+
+if TYPE_CHECKING:
+    from manifests.record_process import Clock
+
+PACKER_NICENESS = 5
+"""On two cores the browser goes first."""
+WAITING_PER_JOB = 2
+"""Captures that may wait to be packed and stored, per page loaded at once; then loading waits."""
+
+
+@dataclass(slots=True)
+class _Run:
+    store: Store
+    settings: Settings
+    progress: Progress
+    rigs: Rigs
+    packers: ProcessPoolExecutor
+    catalogue: Catalogue
+    spool_root: Path
+    means: dict[str, Any]
+    clock: asyncio.Task[Clock]
+
+    async def capture(self, seed: Seed) -> Spool:
+        """Load one page; what was seen and received is in the spool that is returned."""
+        self.progress.started(seed)
+        async with self.rigs.one() as rig:
+            now = datetime.now(UTC)
+            clock = await self.clock
+            request = circumstances.request_of(seed, self.settings, self.means, clock, requested_at=now)
+            request["key_log"] = str(rig.home.keys)
+            spool = Spool.create(self.spool_root, new_capture_id(now), request)
+            spool.hold()
+            policy = policy_for(rig, _policy(self.settings))
+            job = Job(spool, seed.url, self.settings.view, self.settings.limits, policy)
+            await capture(rig.browser, rig.home, rig.relay, job)
+        return spool
+
+    async def finish(self, spool: Spool) -> CaptureSummary:
+        """Pack, store and index a spool, and drop it."""
+        data = await self._pack(spool)
+        record = decode(data)
+        await asyncio.to_thread(store_capture, self.store, spool.out, record, data)
+        summary = summarise(record, "unsealed")
+        await asyncio.to_thread(self.catalogue.add, summary)
+        spool.remove()
+        self.progress.finished(summary)
+        return summary
+
+    async def _pack(self, spool: Spool) -> bytes:
+        """Pack in the other process, or take what an earlier run had packed whole."""
+        packed = spool.out / RECORD_NAME
+        if packed.exists():
+            return packed.read_bytes()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.packers, pack, spool.folder)
+        except BrokenProcessPool as error:
+            raise EnvironmentUnfit(
+                f"capture {spool.capture_id}: packing failed: the packing process was killed",
+                code="E111",
+                hint="free memory and run the same command again: the capture is kept and completed then",
+            ) from error
+
+
+async def run_captures(
+    seeds: Iterable[Seed],
+    store: Store,
+    settings: Settings,
+    *,
+    jobs: int,
+    progress: Progress,
+    repeat: bool,
+) -> AsyncIterator[CaptureSummary]:
+    """Capture *seeds* into *store* and yield each capture when it is stored, in the order of finishing.
+
+    What an earlier run left unfinished is completed first. One failed capture stops no other; a failure
+    of the machine or the store stops the run, after what was loaded has been kept.
+
+    Args:
+        seeds: Checked; taken one by one.
+        store: Where captures go.
+        settings: Of the run.
+        jobs: Pages loaded at once, at least 1.
+        progress: Is told what happens.
+        repeat: Capture again what the store holds already.
+
+    Raises:
+        ArchiverError, StoreError: The run cannot go on.
+    """
+    await asyncio.to_thread(begin_store, store)
+    async with AsyncExitStack() as stack:
+        run = await _start(stack, store, settings, progress, jobs)
+        async for summary in _complete_leftovers(run):
+            yield summary
+        wanted = seeds if repeat else _not_yet_captured(run, seeds)
+        async for summary in _capture_all(run, iter(wanted), jobs):
+            yield summary
+
+
+async def _start(
+    stack: AsyncExitStack, store: Store, settings: Settings, progress: Progress, jobs: int
+) -> _Run:
+    clock = asyncio.create_task(asyncio.to_thread(circumstances.ask_clock, settings.ntp_servers))
+    executable = browsers.find_browser(settings.browser or None)
+    cache = cache_folder()
+    facts = await asyncio.to_thread(describe, executable, cache, settings.view, settings.user_agent)
+    spool_root = Path(settings.spool)
+    _make_private(spool_root)
+    # Forking a process that runs an event loop and a browser's pipes would share them.
+    packers = ProcessPoolExecutor(
+        max_workers=min(jobs, 2),
+        mp_context=get_context("spawn"),
+        initializer=os.nice,
+        initargs=(PACKER_NICENESS,),
+    )
+    stack.callback(packers.shutdown, wait=True, cancel_futures=True)
+    packers.submit(os.getpid)  # so that the process starts and imports while the first page loads
+    roots = tuple(Path(name) for name in settings.ca_files)
+    rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots))
+    catalogue = Catalogue(catalogue_path(cache, store.url))
+    stack.callback(catalogue.close)
+    means = circumstances.environment(settings, facts)
+    return _Run(store, settings, progress, rigs, packers, catalogue, spool_root, means, clock)
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentUnfit(
+            f"spool {folder}: expected a folder that can be written, got {error.strerror}",
+            code="E110",
+            hint="set `spool` to a folder of your own with room for a few captures",
+        ) from error
+
+
+def _policy(settings: Settings) -> RelayPolicy:
+    return RelayPolicy(
+        resolve=tuple(parse_resolve_rule(rule) for rule in settings.resolve),
+        allow_private=settings.allow_private_network,
+        max_bytes_per_capture=settings.limits.capture_bytes,
+        upstream=settings.upstream or None,
+    )
+
+
+async def _complete_leftovers(run: _Run) -> AsyncIterator[CaptureSummary]:
+    """Finish what an earlier run was killed over, for this store; others' spools are left alone."""
+    for spool in leftovers(run.spool_root):
+        if spool.request.get("store") != run.settings.store or not spool.hold():
+            continue
+        try:
+            summary = await run.finish(spool)
+        finally:
+            spool.let_go()
+        how = f"it was unfinished and is now stored as {summary.completeness}"
+        run.progress.problem(f"capture {summary.capture_id} of an earlier run: {how}")
+        yield summary
+    await asyncio.to_thread(browsers.clear_leftovers)
+
+
+def _not_yet_captured(run: _Run, seeds: Iterable[Seed]) -> Iterable[Seed]:
+    """Leave out seeds whose incident and URL the store holds a capture of."""
+
+    def load(capture_id: str) -> CaptureSummary | None:
+        try:
+            return load_summary(run.store, capture_id)
+        except (ArchiverError, ValueError):
+            return None
+
+    run.catalogue.sync(run.store.list_folders("captures/"), load)
+    for seed in seeds:
+        held = [
+            one
+            for one in run.catalogue.find(incident_id=seed.incident_ids[0], url=seed.url)
+            if one.url == seed.url and one.completeness != "interrupted"
+        ]
+        if held:
+            run.progress.skipped(seed, f"captured before as {held[-1].capture_id}")
+        else:
+            yield seed
+
+
+async def _capture_all(run: _Run, seeds: Iterable[Seed], jobs: int) -> AsyncIterator[CaptureSummary]:
+    done: asyncio.Queue[CaptureSummary] = asyncio.Queue()
+    room = asyncio.Semaphore(jobs * WAITING_PER_JOB)
+
+    async def finish(spool: Spool) -> None:
+        try:
+            done.put_nowait(await run.finish(spool))
+        finally:
+            room.release()
+
+    async def load(group: asyncio.TaskGroup) -> None:
+        for seed in seeds:
+            await room.acquire()
+            try:
+                spool = await run.capture(seed)
+            except BaseException:
+                room.release()
+                raise
+            group.create_task(finish(spool))
+
+    async def all_of_it() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(jobs):
+                group.create_task(load(group))
+
+    work = asyncio.create_task(all_of_it())
+    try:
+        while not (work.done() and done.empty()):
+            getting = asyncio.ensure_future(done.get())
+            await asyncio.wait({work, getting}, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                yield getting.result()
+            else:
+                getting.cancel()
+        await work
+    except ExceptionGroup as failures:
+        raise _first(failures) from failures
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+def _first(failures: ExceptionGroup[Exception]) -> Exception:
+    found = failures.exceptions[0]
+    return _first(found) if isinstance(found, ExceptionGroup) else found

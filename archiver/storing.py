@@ -1,0 +1,85 @@
+"""A packed capture into a store: artefacts, the incidents' links, and the record last."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from archiver.spool import utc_text
+from archiver.summary import capture_prefix
+from manifests.canonical import canonical_bytes
+from manifests.digests import digest_bytes
+from storage.errors import ObjectConflict, ObjectMissing, StoreRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from manifests.record import EvidenceRecord
+    from storage.interface import Store
+
+PUTS_IN_FLIGHT = 4
+
+
+STORE_KEY = "store.json"
+
+
+def begin_store(store: Store) -> None:
+    """Give a store its identity at its first use; also shows that it can be written, before pages load.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    try:
+        store.stat(STORE_KEY)
+    except (ObjectMissing, StoreRefused):
+        identity = {
+            "format": "store/1",
+            "store_id": str(uuid.uuid4()),
+            "created_at": utc_text(datetime.now(UTC)),
+        }
+        with contextlib.suppress(ObjectConflict):  # another process was first
+            store.put(STORE_KEY, canonical_bytes(identity))
+
+
+def store_capture(store: Store, folder: Path, record: EvidenceRecord, data: bytes) -> None:
+    """Put the files of a capture into *store*. Doing it again after a break is harmless.
+
+    Args:
+        store: Where to.
+        folder: Holds exactly the artefacts of *record*.
+        record: The evidence record.
+        data: Its bytes.
+
+    Raises:
+        StoreError: The capture is not in the store; what was put stays and is found there next time.
+    """
+    prefix = capture_prefix(record.capture_id)
+    with ThreadPoolExecutor(PUTS_IN_FLIGHT) as pool:
+        puts = [
+            pool.submit(store.put, prefix + artifact.path, folder / artifact.path, sha256=artifact.sha256)
+            for artifact in record.artifacts
+        ]
+        for put in puts:
+            put.result()
+    digest = digest_bytes(data).sha256
+    for incident_id in record.incident_ids:
+        store.put(f"incidents/{incident_id}/{record.capture_id}.json", _link(record, incident_id, digest))
+    store.put(f"{prefix}record.json", data, sha256=digest)
+
+
+def _link(record: EvidenceRecord, incident_id: str, digest: str) -> bytes:
+    """What a person who browses the store by hand finds under an incident."""
+    return canonical_bytes(
+        {
+            "incident_id": incident_id,
+            "capture_id": record.capture_id,
+            "url": record.seed.url,
+            "outcome": record.outcome.kind,
+            "started_at": record.started_at,
+            "record": f"{capture_prefix(record.capture_id)}record.json",
+            "record_sha256": digest,
+        }
+    )
