@@ -111,7 +111,7 @@ def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root
     """
     if not 0 <= index < size:
         return False
-    sides = _sides(index, size - 1, len(proof))
+    sides = sibling_sides(index, size - 1, len(proof))
     got = leaf
     for sibling, is_left in zip(proof, sides or (), strict=False):
         got = node_hash(sibling, got) if is_left else node_hash(got, sibling)
@@ -131,7 +131,7 @@ def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: S
         path.insert(0, old_root)
     # The first hash is a whole subtree at the old tree's right edge: the climb starts above it.
     level = (old & -old).bit_length() - 1
-    sides = _sides((old - 1) >> level, (new - 1) >> level, len(path) - 1)
+    sides = sibling_sides((old - 1) >> level, (new - 1) >> level, len(path) - 1)
     if sides is None:
         return False
     got_old = got_new = path[0]
@@ -141,8 +141,11 @@ def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: S
     return got_old == old_root and got_new == new_root
 
 
-def _sides(node: int, last: int, count: int) -> list[bool] | None:
-    """Whether each of *count* siblings on the way up stands left; None when the way is not that long."""
+def sibling_sides(node: int, last: int, count: int) -> list[bool] | None:
+    """Whether each of *count* siblings, from node number *node* up, stands left of the way to the root.
+
+    None when the way is not that long; *last* is the number of the last node on the first one's level.
+    """
     sides = []
     for _ in range(count):
         if last == 0:

@@ -15,7 +15,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -23,10 +22,11 @@ from cryptography.hazmat.primitives import hashes
 
 from manifests.errors import ManifestError
 from manifests.findings import shown
-from manifests.proof import Interval, ProofError
+from manifests.proof import ProofError
 from manifests.revocation import MAX_ANSWER_BYTES, Answer, encode_answers, ocsp_request, places_to_ask
 from manifests.timestamps import (
     MAX_REPLY_BYTES,
+    Stamp,
     build_request,
     check_fresh,
     check_token,
@@ -49,27 +49,6 @@ class TsaUnavailable(ManifestError):
             code="E491",
             hint="the capture is kept as signed; seal it later, or choose another authority",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What one authority gave, ready to be stored.
-
-    Args:
-        authority: Its name.
-        request: DER of the query.
-        reply: The reply, byte for byte.
-        chain: PEM, signer first, root last.
-        revocation: The revocation file.
-        interval: What the token proves.
-    """
-
-    authority: str
-    request: bytes
-    reply: bytes
-    chain: bytes
-    revocation: bytes
-    interval: Interval
 
 
 def stamp(data: bytes, authority: TrustedAuthority) -> Stamp:
