@@ -130,7 +130,7 @@ def facts_to_judge(
         status=shown.http_status,
         title=shown.title or "",
         text=text,
-        load_error=observed.get("load_error", ""),
+        load_error=observed.get("load_error") or observed.get("broken_off", ""),
         network_errors=tuple(dict.fromkeys(f"{r.stage}: {r.reason}" for r in failures)),
         refused_by_guard=bool(failures) and all(r.stage == "guard" for r in failures),
         crashed=crashed,

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from archiver.capture.activity import Activity
 from archiver.capture.exhibits import ExhibitFacts, ExhibitMaker, ExhibitTooLarge, IsolatedWorld
@@ -26,7 +25,7 @@ from archiver.spool import Spool, utc_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from playwright.async_api import Browser, BrowserContext, CDPSession, Download, Page
+    from playwright.async_api import Browser, BrowserContext, CDPSession, Download, Page, Request
 
     from archiver.capture.browser import BrowserHome
     from archiver.capture.limits import Limits, View
@@ -125,18 +124,29 @@ class _Session:
             await self._exhibits_of_a_page(page, cdp)
 
     async def _load(self, page: Page) -> None:
+        """Navigate and wait for the load event, or for the document to break off in the middle."""
+        loaded = asyncio.Event()
+        page.on("load", lambda _: loaded.set())
+        page.on("requestfailed", lambda request: self._broke_off(page, request, loaded))
         try:
-            response = await page.goto(self.job.url, wait_until="load", timeout=self.job.limits.load_ms)
-        except PlaywrightTimeout:
+            async with asyncio.timeout(self.job.limits.load_ms / 1000):
+                response = await page.goto(self.job.url, wait_until="commit", timeout=0)
+                if response is not None:
+                    self.seen["status"] = response.status
+                await loaded.wait()
+        except TimeoutError:
             self._over("load_ms", f"load: expected the end within {self.job.limits.load_ms} ms, got none")
-            response = None
         except PlaywrightError as error:
             if not self.downloads:
                 self.seen["load_error"] = _clean(error)
-            response = None
-        if response is not None:
-            self.seen["status"] = response.status
         self._step("navigate", self.job.url)
+
+    def _broke_off(self, page: Page, request: Request, loaded: asyncio.Event) -> None:
+        """Chromium shows what it has of a document that broke off, and never says that it is loaded."""
+        if request.is_navigation_request() and request.frame == page.main_frame and "status" in self.seen:
+            self.seen["broken_off"] = request.failure or "failed"
+            self.problems.append(f"document: expected it whole, got {self.seen['broken_off']}")
+            loaded.set()
 
     async def _exhibits_of_a_page(self, page: Page, cdp: CDPSession) -> None:
         limits = self.job.limits
@@ -161,6 +171,8 @@ class _Session:
 
     async def _exhibits_of_a_failure(self, page: Page, cdp: CDPSession) -> None:
         """The browser's own error page, as a visitor saw it; our sheet with what is known comes later."""
+        with contextlib.suppress(PlaywrightError):
+            await page.wait_for_url("chrome-error://**", wait_until="load", timeout=2_000)
         maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, self.job.view, self.job.limits)
         await self._take("screenshot-viewport", maker.viewport())
         self._step("screenshot-viewport", "the browser's own error page")
