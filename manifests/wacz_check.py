@@ -90,6 +90,8 @@ class _IndexFields(_Strict, frozen=True, kw_only=True):
     digest: str = ""
     mime: str = ""
     status: str = ""
+    method: str = "GET"
+    requestBody: str = ""  # noqa: N815 - pywb's name
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -314,9 +315,9 @@ class _Session:
 
 
 def _clean(error: BaseException) -> str:
-    """The first line of Playwright's message, without its call log."""
+    """The first line of Playwright's message, without the name of its function and its call log."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return re.sub(r"^[A-Za-z]+\.[a-zA-Z_]+: ", "", lines[0])[:300] if lines else type(error).__name__
 
 
 _SCROLL = """(async () => {

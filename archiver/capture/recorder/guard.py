@@ -39,6 +39,7 @@ DEFAULT_REFUSED_HOSTS = (
     "clients3.google.com",
     "clients4.google.com",
     "clientservices.googleapis.com",
+    "connectivitycheck.gstatic.com",
     "content-autofill.googleapis.com",
     "edgedl.me.gvt1.com",
     "mtalk.google.com",
