@@ -50,7 +50,7 @@ _links = sql.Table(
 
 
 class CatalogueBroken(ArchiverError):
-    """The file was damaged while in use; ``Catalogue.replace`` makes a new one."""
+    """The file is damaged; ``Catalogue.sync`` mends that, and ``replace`` makes a new one."""
 
 
 def catalogue_path(cache: Path, store_url: str) -> Path:
@@ -106,9 +106,12 @@ class Catalogue:
             present: Every capture ID of the store.
             load: Reads one; None when it cannot be read, which is for the caller to report.
         """
-        with self._transaction() as connection:
-            known = set(connection.scalars(sql.select(_captures.c.capture_id)))
         in_store = set(present)
+        try:
+            known = self._known()
+        except CatalogueBroken:
+            self.replace()
+            known = set()
         for capture_id in sorted(in_store - known):
             summary = load(capture_id)
             if summary is not None:
@@ -155,6 +158,14 @@ class Catalogue:
             code="E260",
             hint="run `archiver list` and give more of the ID",
         )
+
+    def _known(self) -> set[str]:
+        """Return every capture ID, having looked at the whole file for damage."""
+        with self._transaction() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            return set(connection.scalars(sql.select(_captures.c.capture_id)))
 
     @contextmanager
     def _transaction(self) -> Iterator[sql.Connection]:

@@ -88,9 +88,9 @@ def load_record(store: Store, capture_id: str) -> tuple[EvidenceRecord, bytes]:
             data = file.read(MAX_JSON_BYTES + 1)
     except ObjectMissing as error:
         raise UsageError(
-            f"capture {capture_id}: not found: expected one in store {store.url}, got none",
+            f"capture {capture_id}: no evidence record: expected one in store {store.url}, got none",
             code="E260",
-            hint="run `archiver list` to see what the store holds",
+            hint="if a run was broken off, run it again: that completes the capture",
         ) from error
     record = decode(data)
     if record.capture_id != capture_id:

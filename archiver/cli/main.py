@@ -68,7 +68,6 @@ def run(arguments: Sequence[str]) -> ExitCode:
     """Run one command, tell what went wrong, and return the exit code. No error leaves as a traceback."""
     try:
         result = cli.main(list(arguments), prog_name="archiver", standalone_mode=False)
-        sys.stdout.flush()
         return ExitCode(result or 0)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "archiver"
@@ -78,10 +77,6 @@ def run(arguments: Sequence[str]) -> ExitCode:
         return _tell("interrupted [E298]", hint, ExitCode.INTERRUPTED)
     except (ArchiverError, StoreError, ManifestError) as error:
         return _tell(str(error), error.hint, _exit_code(error))
-    except BrokenPipeError:
-        # Who read our output has had enough; without this Python complains as it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
     except Exception as error:  # noqa: BLE001  # the last handler: whatever it is, the user gets one line
         hint = "run it again with ARCHIVER_DEBUG=1 and report what it prints"
         return _tell(f"internal error: {type(error).__name__}: {error} [E299]", hint, ExitCode.FAILED)

@@ -6,6 +6,8 @@ Text from pages and servers is cleaned first: a title may hold control sequences
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,7 +31,7 @@ def clean(text: str, limit: int = MAX_SHOWN_CHARS) -> str:
 
 def print_json(value: Any) -> None:
     """Print one JSON document, ASCII only, so that no terminal can be steered by it."""
-    click.echo(json.dumps(value, indent=2))
+    _print(json.dumps(value, indent=2) + "\n")
 
 
 def say(text: str) -> None:
@@ -63,13 +65,27 @@ def print_captures(captures: Iterable[CaptureSummary]) -> None:
             f"{one.seconds:.1f}",
         )
         table.add_row(*(Text(clean(cell)) for cell in cells))
-    _output_console().print(table)
+    console = _output_console()
+    # Captured, since rich answers a closed pipe with an exit code of its own.
+    with console.capture() as captured:
+        console.print(table)
+    _print(captured.get())
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print a result as lines."""
     for line in lines:
-        click.echo(line)
+        _print(line + "\n")
+
+
+def _print(text: str) -> None:
+    """Print a result; whoever reads it may have had enough, which is no error."""
+    try:
+        click.echo(text, nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain of it once more as it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _output_console() -> Console:

@@ -27,7 +27,7 @@ class Run:
     Args:
         captures: Made now, in the order they were finished.
         skipped: Seeds that were not captured, and why.
-        problems: What went wrong besides.
+        problems: What went wrong besides, none of it the end of a capture.
     """
 
     captures: list[CaptureSummary] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Run:
     @property
     def exit_code(self) -> ExitCode:
         """Done only when every page was captured as a page."""
-        whole = all(one.outcome == "captured" for one in self.captures) and not self.problems
+        whole = all(one.outcome == "captured" for one in self.captures)
         return ExitCode.DONE if whole else ExitCode.PARTIAL
 
 
@@ -120,16 +120,23 @@ class _Display(Progress):
         self._run = run
         self._bar = bar
         self._task = bar.add_task("", total=total, now="")
+        self._total = total
+        self._loading = 0
 
     def started(self, seed: Seed) -> None:
+        self._loading += 1
         self._show(seed, "load")
 
     def phase(self, seed: Seed, name: str) -> None:
         self._show(seed, name)
 
     def finished(self, summary: CaptureSummary) -> None:
+        if self._loading:
+            self._loading -= 1
+        else:  # a capture that an earlier run left, besides the seeds of this one
+            self._total += 1
+        self._bar.update(self._task, total=self._total, advance=1)
         self._line(f"{summary.outcome}: {clean(summary.url)}")
-        self._bar.advance(self._task)
 
     def skipped(self, seed: Seed, why: str) -> None:
         self._run.skipped.append((seed, why))

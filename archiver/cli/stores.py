@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from archiver.catalogue import Catalogue, CatalogueBroken, catalogue_path
+from archiver.catalogue import Catalogue, catalogue_path
 from archiver.cli.output import say
 from archiver.config import cache_folder
 from archiver.errors import ArchiverError, UsageError
@@ -58,11 +58,7 @@ def holdings_of(store: Store, *, afresh: bool = False) -> Iterator[Holdings]:
     try:
         if afresh:
             catalogue.replace()
-        try:
-            catalogue.sync(present, load)
-        except CatalogueBroken:
-            catalogue.replace()
-            catalogue.sync(present, load)
+        catalogue.sync(present, load)
         yield holdings
     finally:
         catalogue.close()

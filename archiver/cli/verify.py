@@ -13,9 +13,11 @@ from archiver.cli.output import print_json, print_lines
 from archiver.cli.stores import CAPTURE_ID, capture_ids, full_ids
 from archiver.errors import ExitCode, UsageError
 from archiver.store_set import evidence_set
+from archiver.summary import capture_prefix
 from manifests.evidence_set import EvidenceSet, FolderSet
 from manifests.report import Report, Verdict, report_lines, report_object
 from manifests.verifier import Expectation, verify_capture
+from storage.errors import ObjectMissing
 from storage.folder import FolderStore
 from storage.interface import Store
 from storage.open import open_store
@@ -48,9 +50,12 @@ def verify(
             code="E279",
             hint="name what to verify, or give --all",
         )
-    found = list(_all(_store(config, store_url))) if every else list(_named(targets, config, store_url))
-    if not found:
-        raise UsageError("verify: expected a capture, got an empty store", code="E279", hint="check --store")
+    unfinished: list[str] = []
+    found = (
+        _all(_store(config, store_url), unfinished)
+        if every
+        else _named(targets, config, store_url, unfinished)
+    )
     reports = []
     for target in found:
         expected = Expectation(capture_id=target.capture_id)
@@ -58,10 +63,14 @@ def verify(
         reports.append(report)
         if not as_json:
             print_lines(report_lines(report))
-    verdict = _worst(reports)
+    if not (reports or unfinished):
+        raise UsageError("verify: expected a capture, got an empty store", code="E279", hint="check --store")
+    verdict = _worst(reports, unfinished)
     if as_json:
-        print_json({"overall": verdict.value, "reports": [report_object(report) for report in reports]})
+        objects = [report_object(report) for report in reports]
+        print_json({"overall": verdict.value, "reports": objects, "unfinished": unfinished})
     else:
+        print_lines(f"capture {one}: no record: broken off, or its record was removed" for one in unfinished)
         print_lines([f"{len(reports)} captures: {verdict.value.upper()}"])
     return _EXITS[verdict]
 
@@ -73,8 +82,11 @@ _EXITS = {
 }
 
 
-def _worst(reports: Sequence[Report]) -> Verdict:
+def _worst(reports: Sequence[Report], unfinished: Sequence[str]) -> Verdict:
     verdicts = {report.overall for report in reports}
+    if unfinished:
+        # A capture exists when its record exists; what lies there without one proves nothing either way.
+        verdicts.add(Verdict.INDETERMINATE)
     return next(one for one in (Verdict.FAILED, Verdict.INDETERMINATE, Verdict.PASSED) if one in verdicts)
 
 
@@ -82,20 +94,28 @@ def _store(config: Path | None, store_url: str | None) -> Store:
     return open_store(settings_of(config, store=store_url).store)
 
 
-def _all(store: Store) -> Iterator[Target]:
+def _all(store: Store, unfinished: list[str]) -> Iterator[Target]:
+    """Yield the captures of a store; IDs of those without a record go to *unfinished*."""
     for capture_id in capture_ids(store):
-        yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
+        try:
+            store.stat(f"{capture_prefix(capture_id)}record.json")
+        except ObjectMissing:
+            unfinished.append(capture_id)
+        else:
+            yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
 
 
-def _named(targets: Sequence[str], config: Path | None, store_url: str | None) -> Iterator[Target]:
+def _named(
+    targets: Sequence[str], config: Path | None, store_url: str | None, unfinished: list[str]
+) -> Iterator[Target]:
     for text in targets:
         path = Path(text)
-        if not path.is_dir():
+        if not text or not path.is_dir():
             store = _store(config, store_url)
             (capture_id,) = full_ids(store, [text])
             yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
         elif (path / "captures").is_dir():
-            yield from _all(FolderStore(path))
+            yield from _all(FolderStore(path), unfinished)
         else:
             # The folder of one capture may have been renamed; its record says which it is.
             capture_id = path.name if CAPTURE_ID.fullmatch(path.name) else ""
