@@ -119,7 +119,7 @@ class Tls13Flow:
         extensions = Reader(body, "encrypted extensions").extensions()
         session = self._session
         session.facts = replace(session.facts, alpn=chosen_protocol(extensions))
-        if Extension.EARLY_DATA not in session.hello.extensions or session.facts.hello_retry:
+        if Extension.EARLY_DATA not in session.hello.extensions:
             return
         accepted = Extension.EARLY_DATA in extensions
         session.facts = replace(session.facts, early_data_accepted=accepted)

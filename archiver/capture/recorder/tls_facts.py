@@ -128,32 +128,30 @@ def tie_resumed(facts: Mapping[int, TlsFacts]) -> dict[int, int]:
     Args:
         facts: By connection number.
     """
-    givers: dict[tuple[str | None, str], set[int]] = {}
+    roots = {connection: set() if fact.resumed else {connection} for connection, fact in facts.items()}
+    for _ in range(MAX_RESUMPTIONS):
+        further = _one_step(facts, roots)
+        if further == roots:
+            break
+        roots = further
+    return {
+        connection: min(roots[connection])
+        for connection, fact in facts.items()
+        if fact.resumed and len(roots[connection]) == 1
+    }
+
+
+def _one_step(facts: Mapping[int, TlsFacts], roots: Mapping[int, set[int]]) -> dict[int, set[int]]:
+    """Hand the full handshakes known of each giver of a ticket on to those who took the ticket up."""
+    by_ticket: dict[tuple[str | None, str], set[int]] = {}
     for connection, fact in facts.items():
         for ticket in fact.ticket_ids:
-            givers.setdefault((fact.sni, ticket), set()).add(connection)
-    tied = {}
+            known = by_ticket.setdefault((fact.sni, ticket), set())
+            # two are a doubt as good as a hundred, and sets stay small when a server repeats one ticket
+            if len(known) < 2:
+                known |= roots[connection]
+    further = {}
     for connection, fact in facts.items():
-        roots = _full_handshakes(connection, facts, givers) if fact.resumed else set()
-        if len(roots) == 1:
-            tied[connection] = roots.pop()
-    return tied
-
-
-def _full_handshakes(
-    start: int, facts: Mapping[int, TlsFacts], givers: Mapping[tuple[str | None, str], set[int]]
-) -> set[int]:
-    """Follow tickets back, breadth first, until connections that are not resumed."""
-    roots: set[int] = set()
-    seen, level = {start}, {start}
-    for _ in range(MAX_RESUMPTIONS):
-        parents = {
-            giver
-            for connection in level
-            for ticket in facts[connection].psk_ids
-            for giver in givers.get((facts[connection].sni, ticket), ())
-        }
-        roots |= {giver for giver in parents if not facts[giver].resumed}
-        level = parents - roots - seen
-        seen |= level
-    return roots
+        taken = [by_ticket.get((fact.sni, ticket), set()) for ticket in fact.psk_ids] if fact.resumed else []
+        further[connection] = roots[connection].union(*taken)
+    return further

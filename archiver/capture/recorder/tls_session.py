@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from archiver.capture.recorder.tls_certificates import CertificateMessage
 from archiver.capture.recorder.tls_facts import MAX_TICKETS, TlsFacts, ticket_id
 from archiver.capture.recorder.tls_messages import (
-    MAX_MESSAGE_BYTES,
     Assembler,
     ClientHello,
     Message,
@@ -36,7 +35,10 @@ class KeyMissing(Exception):
 
 
 class Transcript:
-    """The running hash over the handshake; messages are held only until the suite names the hash."""
+    """The running hash over the handshake.
+
+    The ClientHello, at most ``MAX_MESSAGE_BYTES``, is held until the server's suite names the hash.
+    """
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -49,11 +51,6 @@ class Transcript:
             self._hash.update(raw)
             return
         self._held += raw
-        if len(self._held) > 2 * MAX_MESSAGE_BYTES:
-            raise TlsError(
-                f"handshake: expected a server hello within {2 * MAX_MESSAGE_BYTES} bytes, got none",
-                code="E322",
-            )
 
     def start(self, hash_name: str) -> None:
         """Hash with *hash_name* from the first message on; a second hello may not change it."""

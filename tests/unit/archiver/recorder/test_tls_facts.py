@@ -69,3 +69,9 @@ def test_long_chain_ends():
     tied = tie_resumed(facts)
     assert tied[MAX_RESUMPTIONS] == 0
     assert count - 1 not in tied
+
+
+def test_one_ticket_for_all_is_cheap():
+    """A server that gives every connection the same ticket creates doubt, not work without end."""
+    facts = {0: full(A), 1: full(A)} | {at: resumed(A, A) for at in range(2, 3000)}
+    assert tie_resumed(facts) == {}

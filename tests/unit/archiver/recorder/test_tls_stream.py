@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 
 import pytest
@@ -27,6 +28,7 @@ from tls_lab import Pair, contexts, follow, make_certificate, record
 from archiver.capture.recorder import tls
 from archiver.capture.recorder.keylog import KeyLog
 from archiver.capture.recorder.tls import TlsError, TlsStream
+from archiver.capture.recorder.tls_messages import RETRY_RANDOM
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 KINDS = {
@@ -405,59 +407,116 @@ def test_hostile_answers_are_refused(name, keys):
     assert reason in refused(wire, keys).message
 
 
-def misuse(forge, name):
-    """Go on with *forge*, just after the hellos, in a way that is against the protocol."""
-    if name == "data in the handshake":
-        forge.say(SERVER, forge.seal(SERVER, 23, b"too early"))
-    elif name == "clear handshake":
-        forge.say(SERVER, plain_record(22, message(8, vector(b"", 2))))
-    elif name == "clear alert after keys":
-        forge.shake(SERVER, message(8, vector(b"", 2)))
-        forge.say(SERVER, plain_record(21, b"\1\0"))
-    elif name == "verify without certificate":
-        forge.shake(SERVER, message(8, vector(b"", 2)), message(15, b"\x08\x07" + vector(b"sig", 2)))
-    elif name == "server key exchange":
-        forge.shake(SERVER, message(12, b""))
-    elif name == "key update in the handshake":
-        forge.shake(SERVER, message(24, b"\0"))
-    elif name == "more after finished":
-        forge.shake(SERVER, forge.finished(SERVER) + message(8, vector(b"", 2)))
-    elif name == "only padding":
-        forge.say(SERVER, forge.seal(SERVER, 0, b"", padding=20))
-    elif name == "wrapped ccs":
-        forge.say(SERVER, forge.seal(SERVER, 20, b"\1"))
-    elif name == "replayed record":
-        forge.shake(SERVER, message(8, vector(b"", 2)))
-        forge.wire.append(forge.wire[-1])
-    elif name == "record of the other side":
-        forge.say(CLIENT, forge.seal(SERVER, 22, message(8, vector(b"", 2))))
-    elif name == "client sends encrypted extensions":
-        forge.shake(CLIENT, message(8, vector(b"", 2)))
+RETRY = (SERVER, plain_record(22, server_hello(RETRY_RANDOM)))
+RETRIES = {
+    "two retries": ([RETRY, (CLIENT, plain_record(22, HELLO)), RETRY], "at most one retry"),
+    "other client": ([RETRY, (CLIENT, plain_record(22, client_hello(bytes(31) + b"x")))], "the same again"),
+    "other hash": (
+        [
+            RETRY,
+            (CLIENT, plain_record(22, HELLO)),
+            (SERVER, plain_record(22, server_hello(bytes(32), suite=0x1302))),
+        ],
+        "expected the hash sha256 as before the retry, got sha384",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [
-        ("data in the handshake", "E326"),
-        ("clear handshake", "E326"),
-        ("clear alert after keys", "E326"),
-        ("verify without certificate", "E328"),
-        ("server key exchange", "E328"),
-        ("key update in the handshake", "E328"),
-        ("more after finished", "E327"),
-        ("only padding", "E326"),
-        ("wrapped ccs", "E326"),
-        ("replayed record", "E325"),
-        ("record of the other side", "E325"),
-        ("client sends encrypted extensions", "E328"),
-    ],
-)
-def test_misuse_is_refused(name, code, keys):
+@pytest.mark.parametrize("name", RETRIES)
+def test_hostile_retries_are_refused(name, keys):
+    """A second retry, another client's hello, or another hash after a retry is refused."""
+    wire, reason = RETRIES[name]
+    assert reason in refused([(CLIENT, plain_record(22, HELLO)), *wire], keys).message
+
+
+def test_retry_is_folded_into_the_transcript(keys):
+    """After a retry both MACs are over the hash of the first hello, the retry and the second hello."""
+    forge = Forge(keys)
+    first, retry = client_hello(forge.random, EARLY), server_hello(RETRY_RANDOM)
+    forge.say(CLIENT, plain_record(22, first))
+    forge.keys(CLIENT, "early")
+    forge.say(CLIENT, forge.seal(CLIENT, 23, b"refused"))
+    forge.say(SERVER, plain_record(22, retry))
+    forge.transcript = b"\xfe\0\0\x20" + hashlib.sha256(first).digest() + retry
+    stream, plain = follow(forge.whole().wire, keys)
+    facts = stream.facts()
+    assert (facts.hello_retry, facts.server_finished, facts.client_finished) == (True, True, True)
+    assert (plain, facts.early_data_accepted, facts.undecrypted_records) == ((b"", b""), False, 1)
+
+
+EXTENSIONS = message(8, vector(b"", 2))
+
+
+def clear_alert_after_keys(forge):
+    forge.shake(SERVER, EXTENSIONS)
+    forge.say(SERVER, plain_record(21, b"\1\0"))
+
+
+def replayed_record(forge):
+    forge.shake(SERVER, EXTENSIONS)
+    forge.wire.append(forge.wire[-1])
+
+
+def extensions_after_the_handshake(forge):
+    forge.shake(SERVER, EXTENSIONS)
+    forge.finish(SERVER)
+    forge.finish(CLIENT)
+    forge.shake(SERVER, EXTENSIONS)
+
+
+MISUSES = {
+    "data in the handshake": ("E326", lambda forge: forge.say(SERVER, forge.seal(SERVER, 23, b"too early"))),
+    "clear handshake": ("E326", lambda forge: forge.say(SERVER, plain_record(22, EXTENSIONS))),
+    "clear alert after keys": ("E326", clear_alert_after_keys),
+    "only padding": ("E326", lambda forge: forge.say(SERVER, forge.seal(SERVER, 0, b"", padding=20))),
+    "wrapped ccs": ("E326", lambda forge: forge.say(SERVER, forge.seal(SERVER, 20, b"\1"))),
+    "verify without certificate": (
+        "E328",
+        lambda forge: forge.shake(SERVER, EXTENSIONS, message(15, b"\x08\x07" + vector(b"sig", 2))),
+    ),
+    "server key exchange": ("E328", lambda forge: forge.shake(SERVER, message(12, b""))),
+    "key update in the handshake": ("E328", lambda forge: forge.shake(SERVER, message(24, b"\0"))),
+    "client sends encrypted extensions": ("E328", lambda forge: forge.shake(CLIENT, EXTENSIONS)),
+    "extensions after the handshake": ("E328", extensions_after_the_handshake),
+    "more after finished": ("E327", lambda forge: forge.shake(SERVER, forge.finished(SERVER) + EXTENSIONS)),
+    "replayed record": ("E325", replayed_record),
+    "record of the other side": (
+        "E325",
+        lambda forge: forge.say(CLIENT, forge.seal(SERVER, 22, EXTENSIONS)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_misuse_is_refused(name, keys):
     """What is against the protocol under the right keys is refused, not interpreted."""
+    code, go_on = MISUSES[name]
     forge = Forge(keys)
     forge.hello()
-    misuse(forge, name)
+    go_on(forge)
     assert refused(forge.wire, keys).code == code
+
+
+def test_swapped_certificate_of_tls12(recordings):
+    """A TLS 1.2 certificate that is not the one that passed makes both MACs and the signature false."""
+    recording, keys = recordings["1.2 gcm"]
+    stream, plain = follow(recording.wire, keys)
+    leaf = stream.facts().chain[0]
+    key = leaf.index(b"\x02\x82\x01\x01\x00") + 200
+    other = leaf[:key] + bytes([leaf[key] ^ 1]) + leaf[key + 1 :]
+    swapped, same = follow([(way, data.replace(leaf, other)) for way, data in recording.wire], keys)
+    facts = swapped.facts()
+    assert (same, facts.chain) == (plain, (other,))
+    assert (facts.certificate_verify.valid, facts.server_finished, facts.client_finished) == (False,) * 3
+
+
+def test_tickets_are_limited(keys):
+    """A flood of tickets does not fill the memory."""
+    forge = Forge(keys).whole()
+    ticket = bytes(8) + vector(b"n", 1) + vector(b"ticket", 2) + bytes(2)
+    for _ in range(100):
+        forge.say(SERVER, forge.seal(SERVER, 22, message(4, ticket)))
+    assert len(follow(forge.wire, keys)[0].facts().ticket_ids) == 64
 
 
 def test_finished_in_clear_is_refused(recordings, keys):
