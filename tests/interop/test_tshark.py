@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import shutil
 import ssl
+import subprocess
 import sys
 import tracemalloc
 import zlib
@@ -270,3 +271,16 @@ def test_tshark_that_is_not_there(recorded, claims, monkeypatch) -> None:
     with pytest.raises(EnvironmentUnfit, match="E344") as caught:
         cc.crosscheck(recorded[0], claims, [])
     assert "install tshark" in caught.value.hint
+
+
+def test_headers_are_right_by_tshark(recorded) -> None:
+    """Wireshark's own checks find no wrong checksum, no lost segment and nothing malformed."""
+    checks = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
+    wrong = (
+        "_ws.malformed || tcp.checksum.status == 0 || ip.checksum.status == 0 || tcp.analysis.lost_segment"
+    )
+    wrong += " || tcp.analysis.retransmission || tcp.analysis.out_of_order || tcp.analysis.ack_lost_segment"
+    command = ["tshark", "-r", str(recorded[0]), *checks, "-Y", wrong]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b""
+    good = ["tshark", "-r", str(recorded[0]), *checks, "-Y", "tcp.checksum.status == 1"]
+    assert len(subprocess.run(good, capture_output=True, check=True).stdout.splitlines()) > 100

@@ -17,7 +17,7 @@ from archiver.capture.recorder import tshark
 from archiver.capture.recorder.coding import CodingError, decoded
 from archiver.capture.recorder.http1_framing import ChunkedFraming
 from archiver.capture.recorder.http1_head import fields_of, first_value
-from archiver.capture.recorder.transcript import UNSEEN_SERVER, client_endpoint
+from archiver.capture.recorder.transcript import client_endpoint, server_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ class ConnectionClaim:
     @classmethod
     def of(cls, facts: ConnectionFacts) -> ConnectionClaim:
         """Take the claim from a decoded connection."""
-        server = (facts.ip or str(UNSEEN_SERVER), facts.dialled_port)
+        server = (str(server_address(facts.ip)), facts.dialled_port)
         return cls(facts.number, facts.tls is not None, server, facts.sent, facts.received)
 
     @property

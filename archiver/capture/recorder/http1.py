@@ -197,6 +197,7 @@ class Http1Splitter:
     def _url(self, method: str, target: str, fields: Fields) -> str:
         if method == "CONNECT" or _ABSOLUTE.match(target):
             return target
+        target = "" if target == "*" else target  # RFC 9112 section 3.3: an asterisk stands for no path
         host = first_value(fields, b"host").decode("latin-1")
         return self._origin.url(host, target, websocket=is_upgrade(fields))
 
@@ -256,8 +257,9 @@ class Http1Splitter:
         fields = fields_of(head)
         draft.response_head = head
         draft.protocol = "http/1.0" if start.version < (1, 1) else draft.protocol
+        asked = self._undecided and draft is self._waiting[-1]
         self._decide(draft)
-        if start.status == 101 or (draft.method == "CONNECT" and 200 <= start.status < 300):
+        if asked and (start.status == 101 or (draft.method == "CONNECT" and 200 <= start.status < 300)):
             self._waiting.popleft()
             self._upgraded = Upgraded(draft, websocket=is_upgrade(fields))
             return

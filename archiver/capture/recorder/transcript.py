@@ -68,6 +68,14 @@ def client_endpoint(connection: int, *, v6: bool) -> tuple[str, int]:
     return str(base + connection // PORT_COUNT % 250), FIRST_PORT + connection % PORT_COUNT
 
 
+def server_address(text: str) -> IPv4Address | IPv6Address:
+    """Return the address that stands for a server dialled at *text*: that one, without a zone."""
+    try:
+        return ip_address(ip_address(text).packed)
+    except ValueError:
+        return UNSEEN_SERVER
+
+
 def write_transcript(wire: Path, keylog_bytes: bytes, out: Path) -> TranscriptFacts:
     """Write the transcript of *wire* to *out*, in one pass with flat memory.
 
@@ -154,7 +162,7 @@ class _TcpStream:
             facts: dict[str, Any] = opened.facts()
         except MalformedWire:
             facts = {}
-        server = _address(text_of(facts, "ip"))
+        server = server_address(text_of(facts, "ip"))
         client, client_port = client_endpoint(opened.connection, v6=server.version == 6)
         self._ends = (ip_address(client).packed, server.packed)
         self._ports = (client_port, number_of(facts, "dialled_port"))
@@ -227,13 +235,6 @@ def _checksum(data: bytes) -> bytes:
     """Return the Internet checksum (RFC 1071): 2^16 is 1 modulo 2^16 - 1, so one division sums all words."""
     total = int.from_bytes(data + b"\0" * (len(data) % 2), "big") % 0xFFFF
     return struct.pack(">H", 0xFFFF - (total or 0xFFFF))
-
-
-def _address(text: str) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return UNSEEN_SERVER
 
 
 def _option(code: int, value: bytes) -> bytes:
