@@ -17,6 +17,7 @@ from storage.disk_errors import disk_errors
 from storage.errors import ObjectConflict, StoreRefused, StoreUnavailable
 from storage.interface import Capabilities, ObjectInfo, Receipt
 from storage.keys import check_folder, check_key, check_prefix, is_key, shown
+from storage.retention import Lock, Retention, check_deletable, check_stricter, from_note, to_note
 from storage.streams import (
     MAX_MUTABLE_BYTES,
     check_announced,
@@ -29,6 +30,7 @@ from storage.streams import (
 )
 
 _TEMPORARY = ".tmp"
+_LOCKS = ".locks"
 _MAX_TRIES = 8
 
 
@@ -108,28 +110,46 @@ class FolderStore:
         check_replacement(key, data, etag)
         with disk_errors(f"object {shown(key)}"), self._prepared() as (root, temporary), disk.locked(root):
             require_etag(key, etag, self.stat(key).etag if self._is_there(key) else None)
-            with disk.temporary_file(temporary) as (descriptor, name):
-                digest = disk.fill(descriptor, data)[1]
-                with self._folder_of(key, create=True) as (folder, final):
-                    os.rename(name, final, src_dir_fd=temporary, dst_dir_fd=folder)
-            self._sync_folders(key)
-        return digest
+            return self._overwrite(temporary, key, data)
 
     def delete(self, key: str) -> None:
         """Delete *key* and the folders that it leaves empty; no version stays."""
         check_key(key)
         with disk_errors(f"object {shown(key)}"):
-            self.open(key).close()
-            with self._folder_of(key) as (folder, name):
-                os.unlink(name, dir_fd=folder)
-                disk.sync_folder(folder)
-            while "/" in key:
-                key = key.rpartition("/")[0]
-                try:
-                    with self._folder_of(key) as (folder, name):
-                        os.rmdir(name, dir_fd=folder)
-                except OSError:
-                    return  # other objects are in it, or another delete took it
+            check_deletable(key, self.lock_of(key))
+            self._remove(key)
+            with contextlib.suppress(FileNotFoundError):
+                self._remove(f"{_LOCKS}/{key}")
+
+    def lock_of(self, key: str) -> Lock:
+        """Return the lock of *key*: a note under ``.locks`` that binds this tool, not the disk's owner."""
+        self.open(key).close()
+        note = f"{_LOCKS}/{key}"
+        with disk_errors(f"object {shown(key)}"):
+            try:
+                with (
+                    self._folder_of(note) as (folder, name),
+                    disk.FileReader(key, folder, name).narrowed(0, MAX_MUTABLE_BYTES) as stored,
+                ):
+                    return from_note(key, stored.read())
+            except FileNotFoundError:
+                return Lock()
+
+    def retain(self, key: str, retention: Retention) -> Lock:
+        """Keep *key* until a date, as far as this tool goes; see ``storage.retention``."""
+        with disk_errors(f"object {shown(key)}"), self._prepared() as (root, temporary), disk.locked(root):
+            lock = self.lock_of(key)
+            check_stricter(key, lock, retention)
+            self._overwrite(temporary, f"{_LOCKS}/{key}", to_note(Lock(retention, held=lock.held)))
+        return self.lock_of(key)
+
+    def hold(self, key: str) -> Lock:
+        """Lay a legal hold on *key*; see ``storage.retention``."""
+        return self._set_hold(key, held=True)
+
+    def release(self, key: str) -> Lock:
+        """Take the legal hold off *key*; see ``storage.retention``."""
+        return self._set_hold(key, held=False)
 
     def cleanup(self) -> int:
         """Remove the temporary files of dead writers; return how many."""
@@ -138,6 +158,33 @@ class FolderStore:
                 return 0
             with self._prepared() as (_, temporary):
                 return disk.remove_dead(temporary)
+
+    def _set_hold(self, key: str, *, held: bool) -> Lock:
+        with disk_errors(f"object {shown(key)}"), self._prepared() as (root, temporary), disk.locked(root):
+            lock = Lock(self.lock_of(key).retention, held=held)
+            self._overwrite(temporary, f"{_LOCKS}/{key}", to_note(lock))
+        return self.lock_of(key)
+
+    def _overwrite(self, temporary: int, path: str, data: bytes) -> str:
+        """Put small *data* in the place of whatever file is at *path*; return its SHA-256."""
+        with disk.temporary_file(temporary) as (descriptor, name):
+            digest = disk.fill(descriptor, data)[1]
+            with self._folder_of(path, create=True) as (folder, final):
+                os.rename(name, final, src_dir_fd=temporary, dst_dir_fd=folder)
+        self._sync_folders(path)
+        return digest
+
+    def _remove(self, path: str) -> None:
+        with self._folder_of(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+            disk.sync_folder(folder)
+        while "/" in path:
+            path = path.rpartition("/")[0]
+            try:
+                with self._folder_of(path) as (folder, name):
+                    os.rmdir(name, dir_fd=folder)
+            except OSError:
+                return  # other objects are in it, or another delete took it
 
     def _write(self, key: str, source: bytes | Path | BinaryIO, sha256: str | None) -> tuple[int, str, bool]:
         with self._prepared() as (root, temporary), disk.temporary_file(temporary) as (descriptor, name):

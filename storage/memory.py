@@ -6,12 +6,14 @@ import hashlib
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.errors import ObjectMissing
 from storage.interface import Capabilities, ObjectInfo, Receipt
 from storage.keys import check_folder, check_key, check_prefix, shown
+from storage.retention import Lock, Retention, check_deletable, check_stricter
 from storage.streams import (
     check_announced,
     check_range,
@@ -29,6 +31,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.url = "memory:"
         self._objects: dict[str, bytes] = {}
+        self._locks: dict[str, Lock] = {}
         self._lock = threading.Lock()
 
     @property
@@ -85,13 +88,35 @@ class MemoryStore:
 
     def delete(self, key: str) -> None:
         """Delete *key*; see ``storage.interface``."""
-        self._get(key)
+        check_deletable(key, self.lock_of(key))
         with self._lock:
             self._objects.pop(key, None)
+            self._locks.pop(key, None)
 
     def cleanup(self) -> int:
         """Nothing outlives a dead writer here."""
         return 0
+
+    def lock_of(self, key: str) -> Lock:
+        """Return the lock of *key*; see ``storage.retention``."""
+        self._get(key)
+        return self._locks.get(key, Lock())
+
+    def retain(self, key: str, retention: Retention) -> Lock:
+        """Keep *key* until a date, as far as this tool goes; see ``storage.retention``."""
+        check_stricter(key, self.lock_of(key), retention)
+        self._locks[key] = replace(self.lock_of(key), retention=retention)
+        return self._locks[key]
+
+    def hold(self, key: str) -> Lock:
+        """Lay a legal hold on *key*; see ``storage.retention``."""
+        self._locks[key] = replace(self.lock_of(key), held=True)
+        return self._locks[key]
+
+    def release(self, key: str) -> Lock:
+        """Take the legal hold off *key*; see ``storage.retention``."""
+        self._locks[key] = replace(self.lock_of(key), held=False)
+        return self._locks[key]
 
     def _get(self, key: str) -> bytes:
         check_key(key)

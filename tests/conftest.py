@@ -59,6 +59,14 @@ def s3_store(s3_server: s3server.S3Server, s3_client):
     return S3Store(s3_server.bucket, secrets.token_hex(8), s3_client)
 
 
+@pytest.fixture
+def s3_locked_store(s3_server: s3server.S3Server, s3_client):
+    """An empty S3 store in a bucket with Object Lock."""
+    from storage.s3 import S3Store
+
+    return S3Store(s3_server.locked_bucket, secrets.token_hex(8), s3_client)
+
+
 def _start_shared(shared: Path) -> None:
     server = s3server.start(shared / secrets.token_hex(4))
     (shared / "server.json").write_text(json.dumps(asdict(server)))

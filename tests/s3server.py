@@ -32,6 +32,7 @@ class S3Server:
         tls_endpoint: The same server over https.
         certificate: PEM file of the one certificate that its https needs trusted.
         bucket: A bucket without versions or locks.
+        locked_bucket: A bucket with Object Lock, and so with versions.
         pid: Its process.
     """
 
@@ -39,6 +40,7 @@ class S3Server:
     tls_endpoint: str
     certificate: str
     bucket: str
+    locked_bucket: str
     pid: int
 
     def environment(self) -> dict[str, str]:
@@ -74,9 +76,11 @@ def start(folder: Path) -> S3Server:
         tls_endpoint=f"https://127.0.0.1:{port + 8}",
         certificate=str(folder / "cert.pem"),
         bucket=f"test-{secrets.token_hex(4)}",
+        locked_bucket=f"test-{secrets.token_hex(4)}-locked",
         pid=process.pid,
     )
     client(server).create_bucket(Bucket=server.bucket)
+    client(server).create_bucket(Bucket=server.locked_bucket, ObjectLockEnabledForBucket=True)
     return server
 
 

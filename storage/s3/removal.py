@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from storage.s3.upload import Target, abort
 
 
-def delete_versions(client: Any, bucket: str, name: str) -> None:
-    """Delete every version of the object *name* and its delete markers, the newest first.
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Version ids of one object; ``null`` where the bucket keeps none.
 
-    Without the version ids S3 would only hide a versioned object, and without all of them an older
-    version would come to light again.
+    Without these ids a delete only hides a versioned object, and unless all of them go, an older
+    version comes to light again.
+
+    Args:
+        objects: Of versions with bytes.
+        markers: Of delete markers.
     """
-    for version_id in versions(client, bucket, name):
-        client.delete_object(Bucket=bucket, Key=name, VersionId=version_id)
+
+    objects: list[str]
+    markers: list[str]
 
 
-def versions(client: Any, bucket: str, name: str) -> list[str]:
-    """Version ids of the object *name*, delete markers included; ``null`` where the bucket keeps none."""
-    found: list[str] = []
+def versions(client: Any, bucket: str, name: str) -> Versions:
+    """Return every version of the object *name*."""
+    found = Versions([], [])
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=name):
-        for kind in ("DeleteMarkers", "Versions"):
-            found += [item["VersionId"] for item in page.get(kind, ()) if item["Key"] == name]
+        for kind, ids in (("Versions", found.objects), ("DeleteMarkers", found.markers)):
+            ids += [item["VersionId"] for item in page.get(kind, ()) if item["Key"] == name]
     return found
 
 

@@ -23,11 +23,13 @@ from storage.errors import (
 )
 from storage.interface import Capabilities, ObjectInfo, Receipt
 from storage.keys import MAX_KEY_BYTES, check_folder, check_key, check_prefix, shown
+from storage.retention import Lock, Retention, check_deletable, check_stricter, require_kept
 from storage.s3 import probes
 from storage.s3.errors import error_code, s3_errors, was_retried
 from storage.s3.listing import Listing
+from storage.s3.locks import lock_from, put_hold, put_retention, require_locks
 from storage.s3.reader import S3Reader
-from storage.s3.removal import abort_uploads, delete_versions
+from storage.s3.removal import abort_uploads, versions
 from storage.s3.upload import Target, Upload, decide, send
 from storage.streams import (
     check_announced,
@@ -146,10 +148,37 @@ class S3Store:
         return str(answer["ETag"])
 
     def delete(self, key: str) -> None:
-        """Delete *key* with all its versions; see ``storage.interface``."""
+        """Delete *key* with all its versions, none of which may be locked; see ``storage.interface``."""
         self._head(key)
+        place = {"Bucket": self.bucket, "Key": self._name(key)}
         with s3_errors(f"object {shown(key)}"):
-            delete_versions(self.client, self.bucket, self._name(key))
+            found = versions(self.client, self.bucket, place["Key"])
+            if self._locks:
+                for version in found.objects:
+                    check_deletable(key, lock_from(self.client.head_object(**place, VersionId=version)))
+            # The oldest first: until the last one goes, the current one is what everybody sees.
+            for version in found.markers + found.objects[::-1]:
+                self.client.delete_object(**place, VersionId=version)
+
+    def lock_of(self, key: str) -> Lock:
+        """Return the lock of the current version of *key*; see ``storage.retention``."""
+        return lock_from(self._head(key))
+
+    def retain(self, key: str, retention: Retention) -> Lock:
+        """Keep the current version of *key* until a date; see ``storage.retention``."""
+        place, lock = self._lockable(key)
+        check_stricter(key, lock, retention)
+        with s3_errors(f"object {shown(key)}"):
+            put_retention(self.client, place, retention)
+        return require_kept(key, Lock(retention, held=lock.held), self.lock_of(key))
+
+    def hold(self, key: str) -> Lock:
+        """Lay a legal hold on the current version of *key*; see ``storage.retention``."""
+        return self._set_hold(key, held=True)
+
+    def release(self, key: str) -> Lock:
+        """Take the legal hold off the current version of *key*; see ``storage.retention``."""
+        return self._set_hold(key, held=False)
 
     def cleanup(self) -> int:
         """End the uploads in parts that nobody has ended for a week; return how many."""
@@ -180,6 +209,20 @@ class S3Store:
     @property
     def _listing(self) -> Listing:
         return Listing(self.client, self.bucket, self.prefix)
+
+    def _set_hold(self, key: str, *, held: bool) -> Lock:
+        place, lock = self._lockable(key)
+        with s3_errors(f"object {shown(key)}"):
+            put_hold(self.client, place, held=held)
+        return require_kept(key, Lock(lock.retention, held=held), self.lock_of(key))
+
+    def _lockable(self, key: str) -> tuple[dict[str, str], Lock]:
+        """Arguments that name the current version of *key*, and its lock."""
+        head = self._head(key)
+        with s3_errors(f"object {shown(key)}"):
+            require_locks(key, has_locks=self._locks)
+        place = {"Bucket": self.bucket, "Key": self._name(key), "VersionId": head.get("VersionId", "null")}
+        return place, lock_from(head)
 
     def _name(self, key: str) -> str:
         """Name in the bucket of *key*."""
