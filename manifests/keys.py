@@ -152,7 +152,7 @@ def parse_public_line(line: str) -> bytes:
         blob = base64.b64decode(words[1], validate=True)
     except (IndexError, binascii.Error, ValueError):
         blob = b""
-    if len(blob) < 32 or blob != key_blob(blob[-32:]):
+    if len(blob) < 32 or words[0] != KEY_TYPE.decode() or blob != key_blob(blob[-32:]):
         raise KeyUnusable(
             f"public key {shown(line)}: reading: expected ssh-ed25519 and base64, got something else",
             code="E480",

@@ -14,10 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from archiver.tsa_server import POLICY, WARNING, serve
-from manifests import tsa_client
+from manifests import http_fetch, tsa_client
 from manifests.timestamps import MAX_REPLY_BYTES, build_request, verify_timestamp
 from manifests.trust import TrustedAuthority
-from manifests.tsa_client import TsaUnavailable, stamp
+from manifests.tsa_client import TsaUnavailable, stamp, stamp_by_policy
 
 SIGNATURE = b"-----BEGIN SSH SIGNATURE-----\n..."
 
@@ -62,7 +62,6 @@ def test_stamp_verifies_with_its_stored_files(trusted):
         revocation_file=got.revocation,
         captured_at=before,
         now=before + dt.timedelta(minutes=1),
-        max_delay_s=600,
     )
     assert found.findings == ()
     assert found.interval == got.interval
@@ -175,11 +174,20 @@ def test_odd_answers_are_unavailability(odd_server, tsa, answer, said):
 
 def test_endless_answer_is_cut_off(odd_server, tsa, monkeypatch):
     """An answer that trickles for ever ends at the time limit."""
-    monkeypatch.setattr(tsa_client, "TOTAL_TIMEOUT_S", -1)
+    monkeypatch.setattr(http_fetch, "TOTAL_TIMEOUT_S", -1)
     odd_server.answer = send(200, b"x")
     url = f"http://127.0.0.1:{odd_server.server_address[1]}/"
     with pytest.raises(TsaUnavailable, match="got no end"):
         stamp(SIGNATURE, TrustedAuthority("test", url, tsa.root))
+
+
+def test_policy_asks_the_next_when_one_fails(tsa, trusted):
+    """An authority out of reach is passed over, said, and no more are asked than are required."""
+    dead = TrustedAuthority("dead", "http://127.0.0.1:9/", tsa.root)
+    stamps, failures = stamp_by_policy(SIGNATURE, [dead, trusted, dead], 1)
+    assert ([each.authority for each in stamps], len(failures)) == (["test"], 1)
+    stamps, failures = stamp_by_policy(SIGNATURE, [dead, trusted], 2)
+    assert ([each.authority for each in stamps], len(failures)) == (["test"], 1)
 
 
 def test_nobody_listening_is_unavailability(tsa):

@@ -183,3 +183,6 @@ def request(
     if policy:
         fields["req_policy"] = policy
     return tsp.TimeStampReq(fields).dump()
+
+
+ROOT_CERTIFICATE = issue(Recipe("a root", ca=True)).certificate
