@@ -27,6 +27,8 @@ class Pipe:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._carriers: list[threading.Thread] = []
+        # a connection may be over before the thread that accepted it gets to put it down
+        self._lock = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -36,9 +38,10 @@ class Pipe:
                 client, _ = self._listener.accept()
                 wire: list[tuple[int, bytes]] = []
                 thread = threading.Thread(target=self._carry, args=(client, wire), daemon=True)
-                thread.start()
-                self._carriers.append(thread)
-                self._wires.append(wire)
+                with self._lock:
+                    thread.start()
+                    self._carriers.append(thread)
+                    self._wires.append(wire)
 
     def _carry(self, client: socket.socket, wire: list[tuple[int, bytes]]) -> None:
         server = socket.create_connection(("127.0.0.1", self.target))
@@ -58,10 +61,12 @@ class Pipe:
 
     def wires(self, count: int) -> list[list[tuple[int, bytes]]]:
         """Return the last *count* connections, 0 for all, once each has ended on both sides."""
-        for thread in self._carriers[-count:]:
+        with self._lock:
+            carriers, wires = self._carriers[-count:], self._wires[-count:]
+        for thread in carriers:
             thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a connection stayed open"
-        return self._wires[-count:]
+        return wires
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from archiver.capture.recorder.keylog import KeyLog
-from archiver.capture.recorder.tls import TlsStream
+from archiver.capture.recorder.tls import TlsError, TlsStream
 
 HOST = "evidence.example"
 
@@ -140,3 +140,25 @@ def follow(wire, keys: Path) -> tuple[TlsStream, tuple[bytes, bytes]]:
         for direction, plain, _ in stream.feed(way, data, at):
             out[direction].extend(plain)
     return stream, (bytes(out[0]), bytes(out[1]))
+
+
+def follow_some(wire, keys):
+    """Follow as far as it goes; return the stream, the plaintext and the error, if any."""
+    stream, plain = TlsStream(KeyLog(keys)), (bytearray(), bytearray())
+    try:
+        for at, (way, data) in enumerate(wire):
+            for direction, content, _ in stream.feed(way, data, at):
+                plain[direction].extend(content)
+    except TlsError as error:
+        for direction, content, _ in error.events:
+            plain[direction].extend(content)
+        return stream, plain, error
+    return stream, plain, None
+
+
+def refused(wire, keys):
+    """Follow a wire that must be refused; return the error."""
+    error = follow_some(wire, keys)[2]
+    assert error is not None
+    assert str(error).startswith("tls stream ")
+    return error
