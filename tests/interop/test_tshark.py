@@ -105,7 +105,7 @@ def h2_talk(pair: tls_lab.Pair) -> None:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> tuple[Path, Decoded, list[cc.BodyClaim]]:
-    """Four connections: h1 over TLS 1.3 and 1.2, h2, and plain; their transcript and what we say of them."""
+    """Five connections: h1 over TLS 1.3 and 1.2, h2, plain, IPv6; their transcript and what we say of it."""
     folder = tmp_path_factory.mktemp("tshark")
     pem = tls_lab.make_certificate(folder, "ec")
     talks = [
@@ -125,6 +125,9 @@ def recorded(tmp_path_factory) -> tuple[Path, Decoded, list[cc.BodyClaim]]:
         frames += lab.wire_bytes([*pair.recording.wire, (0, None), (1, None)], port=443, number=number)
     plain = [(0, request("/plain")), (1, answer(TEXT[11:])), (1, None), (0, None)]
     frames += lab.wire_bytes(plain, number=4)
+    frames += lab.frame(5, lab.Kind.OPENED, lab.START_NS, lab.opened(ip="2606:4700:0:0::1"))
+    frames += lab.frame(5, lab.Kind.CLIENT_DATA, lab.START_NS, request("/v6"))
+    frames += lab.frame(5, lab.Kind.SERVER_DATA, lab.START_NS, sized(TEXT[12:]))
     (folder / "wire.bin").write_bytes(HEADER + frames)
     claims: list[cc.BodyClaim] = []
 
@@ -151,7 +154,7 @@ def result(recorded, claims) -> cc.Crosscheck:
 def test_every_direction_agrees(result: cc.Crosscheck) -> None:
     """Decrypted by tshark, every direction of every connection is exactly our bytes."""
     assert result.agrees
-    assert len(result.directions) == 8
+    assert len(result.directions) == 10
     assert all(check.got == check.expected for check in result.directions)
     assert all(check.expected.size_bytes > 40 for check in result.directions)
     assert result.reader.startswith("TShark")
@@ -161,7 +164,7 @@ def test_every_body_is_found(result: cc.Crosscheck) -> None:
     """Each body of sized, chunked and coded HTTP/1 and of HTTP/2 with padding is found with our digest."""
     assert [check for check in result.bodies if not check.exported] == []
     assert sum(check.claim.stream is not None for check in result.bodies) == 3
-    assert len(result.bodies) == 16
+    assert len(result.bodies) == 17
 
 
 def test_a_false_digest_is_found_out(recorded, claims) -> None:
