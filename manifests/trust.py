@@ -261,6 +261,11 @@ def _pinned(entry: _Authority) -> TrustedAuthority:
     if root_fingerprint(root) != entry.root_sha256:
         got = root_fingerprint(root)
         raise TrustError(f"{who}: pin: expected {shown(entry.root_sha256)}, got {got}")
+    if root.issuer != root.subject:
+        # OpenSSL, which judges the chain a second time, takes nothing but a root for its end.
+        raise TrustError(
+            f"{who}: root_pem: expected a root, got one issued by {shown(root.issuer.rfc4514_string())}"
+        )
     return TrustedAuthority(entry.name, entry.url, root, frozenset(entry.policies), entry.policy_url)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import subprocess
 
 import pytest
-from crafted_tokens import ROOT_CERTIFICATE
+from crafted_tokens import ROOT_CERTIFICATE, Recipe, issue
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from manifests.checkpoint import LogKey
@@ -119,6 +119,15 @@ def test_bad_files_are_refused(old, new):
     assert old in TEXT
     with pytest.raises(TrustError):
         parse_trust(TEXT.replace(old, new, 1).encode())
+
+
+def test_intermediate_is_no_root():
+    """Only a root can be pinned: a certificate that another issued ends no chain."""
+    lower = issue(Recipe("lower", issuer=issue(Recipe("upper", ca=True)), ca=True)).certificate
+    pem = lower.public_bytes(Encoding.PEM).decode()
+    text = TEXT.replace(PEM, pem).replace(root_fingerprint(ROOT_CERTIFICATE), root_fingerprint(lower))
+    with pytest.raises(TrustError, match="expected a root"):
+        parse_trust(text.encode())
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"\0", b"x" * (1024 * 1024 + 1), b"a=" + b"[" * 5000])
