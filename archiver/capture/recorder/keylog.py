@@ -103,5 +103,6 @@ class KeyLog:
             # Chromium's writer says so in a comment when its queue of 512 lines was full
             self.dropped = self.dropped or b"dropped" in line
         elif match := _LINE.match(line):
+            # kept as lines, so that they can be given out verbatim
             labels = self._lines.setdefault(bytes.fromhex(match[2].decode()), {})
             labels.setdefault(match[1].decode(), line)

@@ -255,6 +255,7 @@ class TlsStream:
     def _alert(self, record: Record, content: bytes) -> None:
         if len(self._alerts) < MAX_ALERTS:
             level = LEVELS.get(content[0], str(content[0]))
+            # opening a record makes new bytes; a clear one is passed on as it is
             encrypted = content is not record.payload
             self._alerts += (Alert(record.direction, level, alert_name(content[1]), encrypted),)
 
@@ -271,6 +272,7 @@ class TlsStream:
     def _client_hello(self, message: Message) -> None:
         hello = ClientHello.parse(message.body)
         if self._session is None:
+            # which of these the server takes up is known later; until then all are kept
             self._session = Session(self._keylog, hello, halves=self._halves)
             offered = [*hello.psk_identities, *filter(None, (hello.session_ticket, hello.session_id))]
             self._session.facts = TlsFacts(

@@ -36,6 +36,7 @@ class Tls12Flow:
         self._session = session
         self._suite = suite
         self._hello = hello
+        # a ServerHelloDone makes the handshake a full one; without it a session was taken up
         self._full = False
         self._finished = [False, False]
 
@@ -91,6 +92,7 @@ class Tls12Flow:
         elif message.kind == Kind.SERVER_HELLO_DONE:
             self._full = True
             session.facts = replace(session.facts, psk_ids=())
+            # only a full handshake gives its id out; a resumed one repeats it
             if self._hello.session_id:
                 session.note_ticket(self._hello.session_id)
         elif message.kind == Kind.NEW_SESSION_TICKET:

@@ -44,6 +44,7 @@ class Tls13Flow:
         self._session = session
         self._suite = suite
         self._client_done = False
+        # both sides are under handshake keys from here on; accepted early data puts the client's off
         session.halves[SERVER].expect("SERVER_HANDSHAKE_TRAFFIC_SECRET")
         session.halves[CLIENT].expect("CLIENT_HANDSHAKE_TRAFFIC_SECRET")
 
@@ -81,6 +82,7 @@ class Tls13Flow:
         if message.kind == Kind.FINISHED:
             self._finished(direction, message.body)
         elif message.kind == Kind.END_OF_EARLY_DATA and direction == CLIENT:
+            # sent under the early keys, and the last record under them
             self._session.halves[CLIENT].expect("CLIENT_HANDSHAKE_TRAFFIC_SECRET")
         elif direction == CLIENT:
             self._client_message(message)
@@ -161,6 +163,7 @@ class Tls13Flow:
         if not half.label.endswith("TRAFFIC_SECRET_0"):
             raise TlsError("key update: expected one after the handshake, got one within", code="E328")
         secret = expand_label(half.secret, b"traffic upd", suite.hash_bytes, suite.hash_name)
+        # derived keys are in no key log: the label stays, the secret moves on
         half.expect(half.label)
         self._install(half, secret)
         facts = self._session.facts

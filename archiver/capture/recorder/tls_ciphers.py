@@ -199,6 +199,7 @@ class Tls13Cipher:
         except InvalidTag:
             raise _not_genuine() from None
         self._count += 1
+        # rstrip copies the whole record, and hardly any is padded
         if inner and not inner[-1]:
             inner = inner.rstrip(b"\0")
         if not inner:
@@ -274,6 +275,7 @@ class Tls12CbcCipher:
         return decryptor.update(memoryview(sealed)[BLOCK_BYTES:]) + decryptor.finalize()
 
     def _unpad(self, padded: bytes) -> bytes:
+        # no care for timing: nobody waits for our answer, as a padding oracle would need
         count = padded[-1] + 1
         if padded[-count:] != padded[-1:] * count:
             raise _not_genuine()

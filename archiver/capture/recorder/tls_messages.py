@@ -220,6 +220,7 @@ class Assembler:
         if len(self._buffer) < 4:
             return None
         length = int.from_bytes(self._buffer[1:4], "big")
+        # by the header, before three bytes of length can make us hold 16 MiB
         if length > MAX_MESSAGE_BYTES:
             raise TlsError(
                 f"handshake message: expected at most {MAX_MESSAGE_BYTES} bytes, got {length}", code="E322"
@@ -243,6 +244,7 @@ class ClientHello:
     def parse(cls, body: bytes) -> ClientHello:
         """Read the message, or raise ``TlsError``."""
         reader = Reader(body, "client hello")
+        # the legacy version says nothing: a client that speaks TLS 1.3 writes 1.2 here
         reader.take(2)
         random, session_id = reader.take(32), reader.vector(1)
         reader.vector(2)
@@ -357,6 +359,7 @@ class ServerKeyExchange:
             reader.vector(2)
             reader.vector(2)
         parameters = body[: reader.position]
+        # an anonymous exchange ends with its parameters
         if not reader.left:
             return cls(parameters, group, None, b"")
         return cls(parameters, group, reader.number(2), reader.vector(2))

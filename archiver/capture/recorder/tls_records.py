@@ -69,6 +69,7 @@ class RecordCutter:
                 end = start if self._over else start + int.from_bytes(header[3:], "big")
                 if end > len(view):
                     break
+                # copied, since the buffer cannot shrink while anything looks into it
                 records.append(Record(self._direction, header, bytes(view[start:end]), time_ns))
                 position = end
         del self._tail[:position]

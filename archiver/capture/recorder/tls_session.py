@@ -65,6 +65,7 @@ class Transcript:
 
     def fold(self) -> None:
         """Put the hash of the first ClientHello in its place, before a retry (RFC 8446 section 4.4.1)."""
+        # 0xfe is message_hash, a handshake type that is never sent
         digest = self.digest()
         self._hash = hashlib.new(self._hash_name, b"\xfe\0\0" + bytes([len(digest)]) + digest)
 
@@ -117,6 +118,7 @@ class Session:
     def secret(self, label: str) -> bytes:
         """Return a secret of this connection, or raise ``KeyMissing``."""
         found = self.keylog.secret(self.hello.random, label)
+        # the browser writes the log on another thread than the socket, so a line can be late
         if found is None and self.keylog.refresh():
             found = self.keylog.secret(self.hello.random, label)
         if found is None:
