@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from storage.streams import (
 
 _TEMPORARY = ".tmp"
 _LOCKS = ".locks"
+_DAMAGED = ".damaged"
 _MAX_TRIES = 8
 
 
@@ -120,6 +122,25 @@ class FolderStore:
             self._remove(key)
             with contextlib.suppress(FileNotFoundError):
                 self._remove(f"{_LOCKS}/{key}")
+
+    def restore(self, key: str, source: bytes | Path | BinaryIO, *, sha256: str) -> Receipt:
+        """Put the right bytes in the place of *key*, the old file under ``.damaged``; see ``repair``."""
+        self.open(key).close()
+        check_announced(key, sha256)
+        aside = f"{_DAMAGED}/{key}/{secrets.token_hex(8)}"
+        with (
+            disk_errors(f"object {shown(key)}"),
+            self._prepared() as (_, temporary),
+            disk.temporary_file(temporary) as (descriptor, name),
+        ):
+            size_bytes, digest = disk.fill(descriptor, source)
+            require_announced(key, sha256, digest)
+            with self._folder_of(key) as (folder, final), self._folder_of(aside, create=True) as (kept, old):
+                os.link(final, old, src_dir_fd=folder, dst_dir_fd=kept, follow_symlinks=False)
+                os.rename(name, final, src_dir_fd=temporary, dst_dir_fd=folder)
+            self._sync_folders(aside)
+            self._sync_folders(key)
+        return Receipt(key=key, size_bytes=size_bytes, sha256=digest, created=True)
 
     def lock_of(self, key: str) -> Lock:
         """Return the lock of *key*: a note under ``.locks`` that binds this tool, not the disk's owner."""

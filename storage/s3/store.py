@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import secrets
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -159,6 +160,25 @@ class S3Store:
             # The oldest first: until the last one goes, the current one is what everybody sees.
             for version in found.markers + found.objects[::-1]:
                 self.client.delete_object(**place, VersionId=version)
+
+    def restore(self, key: str, source: bytes | Path | BinaryIO, *, sha256: str) -> Receipt:
+        """Put the right bytes in the place of *key*; see ``storage.repair``.
+
+        The old ones stay as an older version, or as a copy under ``.damaged`` where the bucket keeps none.
+        """
+        check_announced(key, sha256)
+        self._head(key)
+        name = self._name(key)
+        with s3_errors(f"object {shown(key)}"):
+            if not self._keeps_versions:
+                aside = f"{self.prefix}.damaged/{secrets.token_hex(8)}/{key}"
+                self.client.copy_object(
+                    Bucket=self.bucket, Key=aside, CopySource={"Bucket": self.bucket, "Key": name}
+                )
+            sent = send(
+                Target(self.client, self.bucket, name, {}), source, partial(require_announced, key, sha256)
+            )
+        return self._confirmed(key, sent, sent.answer or {})
 
     def lock_of(self, key: str) -> Lock:
         """Return the lock of the current version of *key*; see ``storage.retention``."""

@@ -79,7 +79,7 @@ def test_retention_may_be_lengthened(store, there, wanted):
 
 
 def test_a_stronger_mode_is_kept_or_refused(store):
-    """Governance becomes compliance where the server allows it without a bypass, and stays as it is elsewhere."""
+    """Governance becomes compliance where the server allows it without a bypass, else it stays."""
     there, wanted = Retention(GOVERNANCE, SOON), Retention(COMPLIANCE, SOON)
     store.retain("a/b", there)
     try:
