@@ -93,12 +93,16 @@ class CustodyLog(LogReader):
             head, etag = self._settle()
             if self._claim(head.size, batch):  # 2, 3
                 self._finish(head, etag, list(entries))
-                return Appended(head.size, self._settle()[0])  # 8
+                return Appended(head.size, self.settle())  # 8
         raise LogUnusable(
             f"custody log {self.key.origin}: append: expected a turn within {MAX_ATTEMPTS} tries, got none",
             code="E494",
             hint="try again later",
         )
+
+    def settle(self) -> Checkpoint:
+        """Finish what a writer that died had begun; the checkpoint after that. Raises as ``append``."""
+        return self._settle()[0]
 
     def find(self, entries: Sequence[bytes], since: int = 0) -> int | None:
         """Where the batch of exactly *entries* went, at size *since* or later; None when nowhere.
@@ -106,7 +110,7 @@ class CustodyLog(LogReader):
         For a writer that does not know whether its append went through (step 10).
         """
         batch = join_entries(entries)
-        head = self._settle()[0]
+        head = self.settle()
         for key in self.store.list("intent/"):
             size = int(key.removeprefix("intent/"))
             if since <= size < head.size and self.store.get(key) == batch:

@@ -26,7 +26,7 @@ def seal_check(trust: Trust, now: datetime) -> SealCheck:
             {name.removeprefix(SEAL_PREFIX): data for name, data in files.items()},
             trust,
             capture_id=facts.capture_id,
-            captured_at=_captured_at(facts),
+            captured_at=captured_at(facts),
             now=now,
         )
         used = frozenset(SEAL_PREFIX + name for name in verdict.files)
@@ -35,7 +35,7 @@ def seal_check(trust: Trust, now: datetime) -> SealCheck:
     return check
 
 
-def _captured_at(facts: EvidenceRecord) -> datetime:
+def captured_at(facts: EvidenceRecord) -> datetime:
     """When the load began, by the clock of the time server where the machine's was compared with one."""
     clock = facts.clock
     offset_ms = clock.offset_ms or 0 if clock.checked else 0
