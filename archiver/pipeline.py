@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+import signal
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -36,6 +37,7 @@ from archiver.spool import Spool, leftovers, new_capture_id
 from archiver.storing import begin_store, store_capture
 from archiver.summary import CaptureSummary, load_summary, summarise
 from manifests.codec import decode
+from manifests.errors import ManifestError
 from storage.interface import Store
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 PACKER_NICENESS = 5
 """On two cores the browser goes first."""
+MAX_PACKERS = 2
 WAITING_PER_JOB = 2
 """Captures that may wait to be packed and stored, per page loaded at once; then loading waits."""
 
@@ -145,20 +148,33 @@ async def _start(
     spool_root = Path(settings.spool)
     _make_private(spool_root)
     # Forking a process that runs an event loop and a browser's pipes would share them.
+    workers = min(jobs, MAX_PACKERS)
     packers = ProcessPoolExecutor(
-        max_workers=min(jobs, 2),
+        max_workers=workers,
         mp_context=get_context("spawn"),
         initializer=os.nice,
         initargs=(PACKER_NICENESS,),
     )
     stack.callback(packers.shutdown, wait=True, cancel_futures=True)
-    packers.submit(os.getpid)  # so that the process starts and imports while the first page loads
+    with _interrupts_held():
+        for _ in range(workers):  # so that they start and import while the first page loads
+            packers.submit(os.getpid)
     roots = tuple(Path(name) for name in settings.ca_files)
     rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots))
     catalogue = Catalogue(catalogue_path(cache, store.url))
     stack.callback(catalogue.close)
     means = circumstances.environment(settings, facts)
     return _Run(store, settings, progress, rigs, packers, catalogue, spool_root, means, clock)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that never see Ctrl-C, which reaches the whole group: the run itself ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _make_private(folder: Path) -> None:
@@ -202,7 +218,7 @@ def _not_yet_captured(run: _Run, seeds: Iterable[Seed]) -> Iterable[Seed]:
     def load(capture_id: str) -> CaptureSummary | None:
         try:
             return load_summary(run.store, capture_id)
-        except (ArchiverError, ValueError):
+        except (ArchiverError, ManifestError):
             return None
 
     run.catalogue.sync(run.store.list_folders("captures/"), load)

@@ -102,14 +102,16 @@ def _as_json(run: Run, rows: Sequence[RowProblem], duplicates: Sequence[RowProbl
 
 
 def _bar() -> Bar:
+    console = error_console()
     return Bar(
         TextColumn("captured"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[now]}"),
-        console=error_console(),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
@@ -144,10 +146,10 @@ class _Display(Progress):
 
     def problem(self, text: str) -> None:
         self._run.problems.append(text)
-        self._line(f"problem: {clean(text, 200)}")
+        self._line(f"note: {clean(text, 200)}")
 
     def _show(self, seed: Seed, phase: str) -> None:
         self._bar.update(self._task, now=Text(f"{phase} {clean(seed.url, 60)}"))
 
     def _line(self, text: str) -> None:
-        self._bar.console.print(Text(text))
+        self._bar.console.print(Text(text), soft_wrap=True)
