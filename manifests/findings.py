@@ -583,7 +583,7 @@ class Findings:
         self.left_out += other.left_out
 
 
-def shown(text: str) -> str:
-    """Clean and clip text that may come from an opponent: printable, at most ``MAX_SHOWN_CHARS``."""
-    clipped = text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
+def shown(text: str, limit: int = MAX_SHOWN_CHARS) -> str:
+    """Clean and clip text that may come from an opponent: printable, at most *limit* characters."""
+    clipped = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in clipped)
