@@ -22,7 +22,7 @@ from typing import Literal
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -33,7 +33,7 @@ from manifests.canonical import canonical_bytes, parse_canonical
 from manifests.errors import MalformedJson
 from manifests.findings import Code, Finding
 from manifests.proof import ProofError, utc_text
-from manifests.tsa_chain import find_extension
+from manifests.tsa_chain import UNREADABLE_CERTIFICATE, find_extension
 
 FORMAT: Literal["evidence-revocation/1"] = "evidence-revocation/1"
 MAX_ANSWER_BYTES = 2 * 1024 * 1024
@@ -164,7 +164,7 @@ def _status(certificate: x509.Certificate, issuer: x509.Certificate, answer: Ans
         if answer.kind == "crl":
             return _list_status(x509.load_der_x509_crl(der), certificate, issuer)
         return _ocsp_status(ocsp.load_der_ocsp_response(der), certificate, issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except (*UNREADABLE_CERTIFICATE, InvalidSignature, x509.ExtensionNotFound) as error:
         raise ProofError(
             Code.TIMESTAMP_REVOCATION_MALFORMED, _subject(certificate), f"a signed {answer.kind}", str(error)
         ) from error

@@ -48,6 +48,7 @@ from manifests.errors import ManifestError
 from manifests.findings import shown
 from manifests.keys import parse_public_line, public_line
 from manifests.policy import SealPolicy
+from manifests.tsa_chain import UNREADABLE_CERTIFICATE
 
 FORMAT = "evidence-trust/1"
 MAX_TRUST_FILE_BYTES = 1024 * 1024
@@ -256,7 +257,7 @@ def _pinned(entry: _Authority) -> TrustedAuthority:
         raise TrustError(f"{who}: url: expected http:// or https://, got {shown(entry.url)}")
     try:
         (root,) = x509.load_pem_x509_certificates(entry.root_pem.encode())
-    except ValueError as error:
+    except UNREADABLE_CERTIFICATE as error:
         raise TrustError(f"{who}: root_pem: expected one certificate, got none or more") from error
     if root_fingerprint(root) != entry.root_sha256:
         got = root_fingerprint(root)

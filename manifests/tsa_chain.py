@@ -26,6 +26,16 @@ MAX_CHAIN_LENGTH = 6
 MIN_RSA_BITS = 2048
 MIN_EC_BITS = 256
 STRONG_HASHES = frozenset({"sha256", "sha384", "sha512"})
+UNREADABLE_CERTIFICATE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises over a broken certificate, some of it only when the broken piece is looked at."""
+
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 
@@ -61,8 +71,7 @@ def check_chain(
         for certificate in chain:
             _check_period(certificate, at)
             _check_strength(certificate, is_root=certificate == root)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        # cryptography reads certificates piece by piece, and any piece of a hostile one may be broken.
+    except UNREADABLE_CERTIFICATE as error:
         raise ProofError(Code.TIMESTAMP_CHAIN, "TSA certificate", "a readable one", str(error)) from error
     return chain
 

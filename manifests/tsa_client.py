@@ -21,15 +21,14 @@ from manifests.http_fetch import FetchError, fetch
 from manifests.proof import ProofError
 from manifests.revocation import MAX_ANSWER_BYTES, Answer, encode_answers, ocsp_request, places_to_ask
 from manifests.timestamps import (
-    MAX_REPLY_BYTES,
     Stamp,
     build_request,
     check_fresh,
     check_token,
-    parse_reply,
     render_chain,
 )
 from manifests.trust import TrustedAuthority
+from manifests.tsa_token import MAX_REPLY_BYTES, parse_reply
 
 MAX_PLACES = 4  # asked for one certificate's revocation
 

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from archiver.tsa_server import POLICY, WARNING, serve
 from manifests import http_fetch, tsa_client
-from manifests.timestamps import MAX_REPLY_BYTES, build_request, verify_timestamp
+from manifests.timestamps import build_request, verify_timestamp
 from manifests.trust import TrustedAuthority
 from manifests.tsa_client import TsaUnavailable, stamp, stamp_by_policy
+from manifests.tsa_token import MAX_REPLY_BYTES
 
 SIGNATURE = b"-----BEGIN SSH SIGNATURE-----\n..."
 

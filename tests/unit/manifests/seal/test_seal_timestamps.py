@@ -19,12 +19,12 @@ from manifests.revocation import Answer, encode_answers
 from manifests.timestamps import (
     check_fresh,
     check_token,
-    parse_reply,
     render_chain,
     stated_interval,
     verify_timestamp,
 )
 from manifests.trust import TrustedAuthority
+from manifests.tsa_token import parse_reply
 
 ROOT, SIGNER = authority()
 TSA = TrustedAuthority("test", "http://127.0.0.1/", ROOT.certificate, frozenset({POLICY}))

@@ -34,8 +34,9 @@ from manifests.seal import (
     verify_seal,
 )
 from manifests.signing import sign
-from manifests.timestamps import Stamp, parse_reply, render_chain, stated_interval
+from manifests.timestamps import Stamp, render_chain, stated_interval
 from manifests.trust import Trust, TrustedAuthority, TrustedKey
+from manifests.tsa_token import parse_reply
 
 RECORD = b'{"capture_id":"c1"}'
 SIGNER = FileSigner(Ed25519PrivateKey.generate())
