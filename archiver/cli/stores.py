@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from archiver.catalogue import Catalogue, catalogue_path
 from archiver.cli.output import say
 from archiver.config import cache_folder
 from archiver.errors import ArchiverError, UsageError
 from archiver.summary import CaptureSummary, load_summary
 from manifests.errors import ManifestError
 from storage.interface import Store
+
+if TYPE_CHECKING:
+    from archiver.catalogue import Catalogue
 
 CAPTURE_ID = re.compile(r"[0-9]{8}t[0-9]{6}z-[0-9a-hjkmnp-tv-z]{10}")
 
@@ -44,6 +47,9 @@ def capture_ids(store: Store) -> list[str]:
 @contextmanager
 def holdings_of(store: Store, *, afresh: bool = False) -> Iterator[Holdings]:
     """Open the catalogue of *store* and bring it up to date, from nothing when *afresh*."""
+    # Here, so that verify and show start at once, also where SQLAlchemy is not installed.
+    from archiver.catalogue import Catalogue, catalogue_path  # noqa: PLC0415
+
     present = capture_ids(store)
     catalogue = Catalogue(catalogue_path(cache_folder(), store.url))
     holdings = Holdings(catalogue)

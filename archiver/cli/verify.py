@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,6 +17,8 @@ from archiver.store_set import evidence_set
 from archiver.summary import capture_prefix
 from manifests.evidence_set import EvidenceSet, FolderSet
 from manifests.report import Report, Verdict, report_lines, report_object
+from manifests.seal_check import seal_check
+from manifests.trust import MAX_TRUST_FILE_BYTES, Trust, TrustError, parse_trust
 from manifests.verifier import Expectation, verify_capture
 from storage.errors import ObjectMissing
 from storage.folder import FolderStore
@@ -35,14 +38,27 @@ class Target:
 @command("verify")
 @click.argument("targets", metavar="[CAPTURE|PATH]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Every capture of the store.")
+@click.option(
+    "--trust",
+    "trust_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Check seals by the keys, authorities and logs that FILE names.",
+)
 @store_option
 def verify(
-    *, targets: tuple[str, ...], every: bool, store_url: str | None, config: Path | None, as_json: bool
+    *,
+    targets: tuple[str, ...],
+    every: bool,
+    trust_file: Path | None,
+    store_url: str | None,
+    config: Path | None,
+    as_json: bool,
 ) -> ExitCode:
     """Check that captures are what their records say, and what of it is proven.
 
     A target is a capture ID (or its beginning) of the store, or the folder of an export or of one
-    capture. Works offline; needs no browser.
+    capture. Works offline; needs no browser. Without --trust a seal is not checked, and nothing passes.
     """
     if bool(targets) == every:
         raise UsageError(
@@ -50,6 +66,7 @@ def verify(
             code="E279",
             hint="name what to verify, or give --all",
         )
+    check = seal_check(_trust(trust_file), datetime.now(UTC)) if trust_file else None
     unfinished: list[str] = []
     found = (
         _all(_store(config, store_url), unfinished)
@@ -59,7 +76,7 @@ def verify(
     reports = []
     for target in found:
         expected = Expectation(capture_id=target.capture_id)
-        report = verify_capture(target.files, target.subject, expected=expected)
+        report = verify_capture(target.files, target.subject, expected=expected, seal_check=check)
         reports.append(report)
         if not as_json:
             print_lines(report_lines(report))
@@ -88,6 +105,20 @@ def _worst(reports: Sequence[Report], unfinished: Sequence[str]) -> Verdict:
         # A capture exists when its record exists; what lies there without one proves nothing either way.
         verdicts.add(Verdict.INDETERMINATE)
     return next(one for one in (Verdict.FAILED, Verdict.INDETERMINATE, Verdict.PASSED) if one in verdicts)
+
+
+def _trust(path: Path) -> Trust:
+    try:
+        with path.open("rb") as file:
+            return parse_trust(file.read(MAX_TRUST_FILE_BYTES + 1))
+    except TrustError as error:
+        raise UsageError(error.message, code=error.code, hint=error.hint) from error
+    except OSError as error:
+        raise UsageError(
+            f"trust file {path}: expected a readable file, got {error.strerror}",
+            code="E280",
+            hint="check the path",
+        ) from error
 
 
 def _store(config: Path | None, store_url: str | None) -> Store:

@@ -152,6 +152,25 @@ def test_verify_fails_on_a_changed_file(call, stored, name):
     assert [one["overall"] for one in json.loads(out)["reports"]] == ["indeterminate", "failed"]
 
 
+def test_a_seal_is_judged_by_the_trust_file_only(call, stored, tmp_path):
+    """Without a trust file a seal is not checked; with one, a signature that is none fails."""
+    stored.file(1, "seal").mkdir()
+    stored.file(1, "seal/record.json.sig").write_text("no signature")
+    (tmp_path / "trust.toml").write_text('format = "evidence-trust/1"\n')
+    assert call("verify", capture_id(1))[0] == ExitCode.EVIDENCE_INDETERMINATE
+    assert call("verify", capture_id(1), "--trust", "trust.toml")[0] == ExitCode.EVIDENCE_FAILED
+
+
+@pytest.mark.parametrize("content", ["", "x", 'format = "other/1"', None])
+def test_a_trust_file_that_cannot_be_used_is_a_usage_error(call, stored, tmp_path, content):
+    """Nothing is verified by half a trust file."""
+    if content is not None:
+        (tmp_path / "trust.toml").write_text(content)
+    code, out, err = call("verify", "--all", "--trust", "trust.toml")
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "error: trust file" in err
+
+
 def test_a_capture_without_a_record_is_neither_proven_nor_refuted(call, stored):
     """What a broken-off run left is named by verify --all, and the others are verified all the same."""
     stored.file(1, "record.json").unlink()
@@ -425,10 +444,15 @@ def test_a_reader_that_has_had_enough_is_no_error(stored):
 
 
 def test_the_commands_that_need_no_browser_start_without_one(stored):
-    """verify, list, show and export run where neither Playwright nor boto3 is installed."""
-    code = "import sys\nsys.modules['playwright'] = sys.modules['boto3'] = sys.modules['botocore'] = None\n"
-    code += "from archiver.cli.main import run\nsys.exit(run(sys.argv[1:]))"
-    for arguments, expected in ((["verify", "--all"], 5), (["list"], 0), (["show", capture_id(1)], 0)):
+    """List and export run without Playwright and boto3, verify without the catalogue's database too."""
+    absent = ["playwright", "boto3", "botocore"]
+    for arguments, expected, missing in (
+        (["verify", "--all"], 5, [*absent, "sqlalchemy", "openpyxl", "warcio"]),
+        (["list"], 0, absent),
+        (["export", capture_id(1), "--output", "out"], 0, absent),
+    ):
+        code = f"import sys\nfor name in {missing}: sys.modules[name] = None\n"
+        code += "from archiver.cli.main import run\nsys.exit(run(sys.argv[1:]))"
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
