@@ -34,13 +34,11 @@ class BodyWriter:
         self.size_bytes = 0
 
     def write(self, data: bytes) -> None:
-        """Append payload bytes."""
-        self.write_framing(data)
-        if self._payload_sha256 is not None:
-            self._payload_sha256.update(data)
+        """Append payload bytes; raises as ``write_framed`` does."""
+        self.write_framed(data, data)
 
-    def write_framing(self, data: bytes) -> None:
-        """Append bytes that are on the wire and not in the payload.
+    def write_framed(self, data: bytes, payload: bytes) -> None:
+        """Append *data* as on the wire, of which *payload* is what is left without the framing.
 
         Raises:
             EnvironmentUnfit: The disk took no more.
@@ -55,6 +53,8 @@ class BodyWriter:
                 hint="free space on the disk that holds the spool folder, then pack the capture again",
             ) from error
         self._sha256.update(data)
+        if self._payload_sha256 is not None:
+            self._payload_sha256.update(payload)
         self.size_bytes += len(data)
 
     def mark_broken(self) -> None:

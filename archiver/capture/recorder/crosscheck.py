@@ -252,8 +252,8 @@ class _Collector:
     def write(self, data: bytes) -> None:
         self._pieces.append(data)
 
-    def write_framing(self, data: bytes) -> None:
-        """Let chunk framing go by."""
+    def write_framed(self, _data: bytes, payload: bytes) -> None:
+        self._pieces.append(payload)
 
     def mark_broken(self) -> None:
         """Let it be: what came before the break is the payload that is left."""

@@ -28,8 +28,8 @@ class Writer(Protocol):
         """Append payload bytes."""
         ...
 
-    def write_framing(self, data: bytes) -> None:
-        """Append bytes that are on the wire and not in the payload."""
+    def write_framed(self, data: bytes, payload: bytes) -> None:
+        """Append *data* as on the wire, of which *payload* is what is left without the framing."""
         ...
 
     def mark_broken(self) -> None:
@@ -127,61 +127,64 @@ class ChunkedFraming:
         return self.broken or f"the last chunk did not arrive, {self._body.size_bytes} bytes with framing did"
 
     def take(self, buffer: bytearray) -> bool:
-        """See ``Framing``."""
-        while buffer:
+        """See ``Framing``; small chunks are written together, not one by one."""
+        payload: list[bytes] = []
+        position, ended = 0, False
+        while position < len(buffer) and not ended:
             if self.broken:
-                self.take_rest(buffer)
+                position = len(buffer)
             elif self._chunk_left:
-                self._chunk_left -= _move(buffer, self._chunk_left, self._body)
+                piece = bytes(buffer[position : position + self._chunk_left])
+                payload.append(piece)
+                position += len(piece)
+                self._chunk_left -= len(piece)
                 self._after_chunk = not self._chunk_left
-            elif (line := self._cut_line(buffer)) is None:
-                return False
-            elif line and self._line(line):
-                return True
-        return False
+            elif end := self._line_end(buffer, position):
+                ended = self._line(bytes(buffer[position:end]), position)
+                position = end
+            elif not self.broken:
+                break
+        self._body.write_framed(bytes(buffer[:position]), b"".join(payload))
+        del buffer[:position]
+        return ended
 
     def take_rest(self, buffer: bytearray) -> None:
         """See ``Framing``."""
-        self._body.write_framing(bytes(buffer))
+        self._body.write_framed(bytes(buffer), b"")
         buffer.clear()
 
-    def _cut_line(self, buffer: bytearray) -> bytes | None:
-        """Cut one line with its end; None when it is not whole yet, empty when it is too long."""
-        end = buffer.find(b"\n", 0, MAX_LINE_BYTES) + 1
-        if not end:
-            if len(buffer) < MAX_LINE_BYTES:
-                return None
-            self._break(f"a line of more than {MAX_LINE_BYTES} bytes")
-            return b""
-        line = bytes(buffer[:end])
-        del buffer[:end]
-        return line
+    def _line_end(self, buffer: bytearray, position: int) -> int:
+        """Return where the line that begins at *position* ends, 0 when it is not whole yet or too long."""
+        end = buffer.find(b"\n", position, position + MAX_LINE_BYTES) + 1
+        if not end and len(buffer) - position >= MAX_LINE_BYTES:
+            self._break(f"a line of more than {MAX_LINE_BYTES} bytes", position)
+        return end
 
-    def _line(self, line: bytes) -> bool:
+    def _line(self, line: bytes, position: int) -> bool:
         """Take one line of framing; True when it was the last."""
-        self._body.write_framing(line)
+        after = position + len(line)
         blank = line in (b"\r\n", b"\n")
         if self._trailer_bytes >= 0:
             self._trailer_bytes += len(line)
             if self._trailer_bytes > MAX_TRAILER_BYTES:
-                self._break(f"trailers of more than {MAX_TRAILER_BYTES} bytes")
+                self._break(f"trailers of more than {MAX_TRAILER_BYTES} bytes", after)
             return blank and not self.broken
         if self._after_chunk:
             self._after_chunk = False
             if not blank:
-                self._break(f"no line end after a chunk: {shown(line)}")
+                self._break(f"no line end after a chunk: {shown(line)}", after)
             return False
         found = _CHUNK_SIZE.match(line)
         if found is None:
-            self._break(f"no chunk size: {shown(line)}")
+            self._break(f"no chunk size: {shown(line)}", after)
             return False
         self._chunk_left = int(found[1], 16)
         if not self._chunk_left:
             self._trailer_bytes = 0
         return False
 
-    def _break(self, why: str) -> None:
-        self.broken = f"the chunk framing breaks at byte {self._body.size_bytes}: {why}"
+    def _break(self, why: str, position: int) -> None:
+        self.broken = f"the chunk framing breaks at byte {self._body.size_bytes + position}: {why}"
         self._body.mark_broken()
 
 
