@@ -31,7 +31,7 @@ GOOD_VERDICT = {ExitCode.DONE, ExitCode.EVIDENCE_INDETERMINATE}
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"\n{text}\n")
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
@@ -62,18 +62,20 @@ def _capture() -> list[dict[str, Any]]:
     """Capture the register, show the table of all captures once, and return them."""
     before = _stored()
     with serve() as sites:
-        _say(f"$ archiver batch {REGISTER} --store ./{STORE} --jobs {JOBS} --allow-private-network --ca ...")
+        _say(
+            f"\n$ archiver batch {REGISTER} --store ./{STORE} --jobs {JOBS} --allow-private-network --ca ..."
+        )
         words = ["batch", REGISTER, "--store", STORE, "--jobs", str(JOBS), *sites.options()]
         _run(words, GOOD_CAPTURE)
     captures = _stored()
     if len(captures) == len(before):
-        _say(f"$ archiver list --store ./{STORE}")
+        _say(f"\n$ archiver list --store ./{STORE}")
         _run(["list", "--store", STORE], {ExitCode.DONE})
     return captures
 
 
 def _verify() -> None:
-    _say(f"$ archiver verify --all --store ./{STORE}")
+    _say(f"\n$ archiver verify --all --store ./{STORE}")
     reports = json.loads(_run(["verify", "--all", "--store", STORE, "--json"], GOOD_VERDICT, keep=True))
     for verdict, count in Counter(one["overall"] for one in reports["reports"]).items():
         _say(f"{count} captures: {verdict}")
@@ -92,7 +94,7 @@ def main() -> None:
     summaries = [_summary(capture) for capture in captures]
     render_index(summaries, PAGE, STORE)
     outcomes = ", ".join(f"{count} {name}" for name, count in Counter(s.outcome for s in summaries).items())
-    _say(f"{len(summaries)} captures ({outcomes}) in {time.monotonic() - began:.0f} s")
+    _say(f"\n{len(summaries)} captures ({outcomes}) in {time.monotonic() - began:.0f} s")
     _say(f"Open {PAGE.as_uri()}")
 
 

@@ -8,6 +8,7 @@ are named with their digests and not linked, since a captured page's own scripts
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -29,8 +30,8 @@ MAX_URL_CHARS = 2_000
 MAX_TEXT_CHARS = 400
 KIB = 1024
 
-PICTURE_ROLES = ("screenshot-viewport", "screenshot-full", "failure-sheet")
-"""Which picture stands for a capture, best first."""
+PICTURE_ROLES = ("failure-sheet", "screenshot-viewport", "screenshot-full")
+"""Which picture stands for a capture, best first: a failure sheet says more than a browser's error page."""
 SAFE_TO_OPEN = frozenset(
     {
         "image/png",
@@ -138,6 +139,7 @@ def index_html(
     )
 
 
+@functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("archiver.reports"),
@@ -168,8 +170,8 @@ def _entry(summary: CaptureSummary, link_base: str, zone: tzinfo | None) -> Entr
     base = f"{link_base}/captures/{quote(summary.capture_id, safe='')}"
     pictures = [one for one in summary.artifacts if one["media_type"] == "image/png"]
     by_role = {role: [one for one in pictures if one["role"] == role] for role in PICTURE_ROLES}
-    best = next((found[0] for found in by_role.values() if found), None)
-    large = (by_role["screenshot-full"] or [best])[0]
+    best = next((found[0]["path"] for found in by_role.values() if found), "")
+    large = by_role["screenshot-full"][0]["path"] if by_role["screenshot-full"] else best
     return Entry(
         summary=summary,
         url=shown(summary.url, MAX_URL_CHARS),
@@ -179,8 +181,8 @@ def _entry(summary: CaptureSummary, link_base: str, zone: tzinfo | None) -> Entr
         started_utc=_utc(summary.started_at),
         started_local=_local(summary.started_at, zone),
         finished_utc=_utc(summary.finished_at),
-        picture=_href(base, best["path"]) if best else "",
-        picture_large=_href(base, large["path"]) if large else "",
+        picture=_href(base, best),
+        picture_large=_href(base, large),
         artifacts=[
             Artifact(
                 path=shown(one["path"]),
@@ -222,8 +224,7 @@ def _local(text: str, zone: tzinfo | None) -> str:
     moment = _moment(text)
     if moment is None:
         return ""
-    local = moment.astimezone(zone)
-    return f"{local:%Y-%m-%d %H:%M:%S} UTC{local:%z}"
+    return f"{moment.astimezone(zone).isoformat(' ', 'seconds')} local"
 
 
 def _size(count: int) -> str:
