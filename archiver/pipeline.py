@@ -9,7 +9,9 @@ killed in between, the next run finds the spool and completes it.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import signal
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 PACKER_NICENESS = 5
 """On two cores the browser goes first."""
 MAX_PACKERS = 2
+PR_SET_PDEATHSIG = 1
+"""``prctl`` option of Linux: the signal to get when the parent dies."""
 WAITING_PER_JOB = 2
 """Captures that may wait to be packed and stored, per page loaded at once; then loading waits."""
 
@@ -152,8 +156,8 @@ async def _start(
     packers = ProcessPoolExecutor(
         max_workers=workers,
         mp_context=get_context("spawn"),
-        initializer=os.nice,
-        initargs=(PACKER_NICENESS,),
+        initializer=_become_packer,
+        initargs=(os.getpid(),),
     )
     stack.callback(packers.shutdown, wait=True, cancel_futures=True)
     with _interrupts_held():
@@ -175,6 +179,16 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _become_packer(parent: int) -> None:
+    """Go behind the browser in the queue for the processor, and end when the run ends, however it ends."""
+    os.nice(PACKER_NICENESS)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before it was asked to tell
+        os._exit(1)
 
 
 def _make_private(folder: Path) -> None:
