@@ -166,13 +166,15 @@ def make_folder(parent: int, name: str, mode: int) -> None:
         sync_folder(parent)
 
 
-def sync_folder(descriptor: int) -> None:
-    """Make the names in a folder durable, on the disks that know how."""
+def sync_folder(descriptor: int) -> bool:
+    """Make the names in a folder durable; tell whether the disk knows how to."""
     try:
         os.fsync(descriptor)
     except OSError as exc:
-        if exc.errno not in _NO_FOLDER_SYNC:
-            raise
+        if exc.errno in _NO_FOLDER_SYNC:
+            return False
+        raise
+    return True
 
 
 class FileReader(WindowReader):

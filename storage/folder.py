@@ -18,6 +18,7 @@ from storage.disk_errors import disk_errors
 from storage.errors import ObjectConflict, StoreRefused, StoreUnavailable
 from storage.interface import Capabilities, ObjectInfo, Receipt
 from storage.keys import check_folder, check_key, check_prefix, is_key, shown
+from storage.probe import Promise, folder_promises
 from storage.retention import Lock, Retention, check_deletable, check_stricter, from_note, to_note
 from storage.streams import (
     MAX_MUTABLE_BYTES,
@@ -141,6 +142,12 @@ class FolderStore:
             self._sync_folders(aside)
             self._sync_folders(key)
         return Receipt(key=key, size_bytes=size_bytes, sha256=digest, created=True)
+
+    def probe(self) -> Sequence[Promise]:
+        """Try every promise on the disk; see ``storage.probe``."""
+        with disk_errors(self._subject), self._prepared() as (root, temporary):
+            linked, synced = disk.can_link(temporary), disk.sync_folder(root)
+        return folder_promises(linked=linked, synced=synced, case_kept=not self._folds_case)
 
     def lock_of(self, key: str) -> Lock:
         """Return the lock of *key*: a note under ``.locks`` that binds this tool, not the disk's owner."""

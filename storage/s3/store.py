@@ -6,7 +6,7 @@ import hashlib
 import io
 import secrets
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from storage.errors import (
 )
 from storage.interface import Capabilities, ObjectInfo, Receipt
 from storage.keys import MAX_KEY_BYTES, check_folder, check_key, check_prefix, shown
+from storage.probe import Promise
 from storage.retention import Lock, Retention, check_deletable, check_stricter, require_kept
 from storage.s3 import probes
 from storage.s3.errors import error_code, s3_errors, was_retried
@@ -31,6 +32,7 @@ from storage.s3.listing import Listing
 from storage.s3.locks import lock_from, put_hold, put_retention, require_locks
 from storage.s3.reader import S3Reader
 from storage.s3.removal import abort_uploads, versions
+from storage.s3.survey import Survey
 from storage.s3.upload import Target, Upload, decide, send
 from storage.streams import (
     check_announced,
@@ -179,6 +181,11 @@ class S3Store:
                 Target(self.client, self.bucket, name, {}), source, partial(require_announced, key, sha256)
             )
         return self._confirmed(key, sent, sent.answer or {})
+
+    def probe(self) -> Sequence[Promise]:
+        """Try every promise on the server and the bucket; see ``storage.probe``."""
+        with s3_errors(self._subject):
+            return list(Survey(self.client, self.bucket, self.prefix).promises())
 
     def lock_of(self, key: str) -> Lock:
         """Return the lock of the current version of *key*; see ``storage.retention``."""
