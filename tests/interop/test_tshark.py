@@ -264,14 +264,14 @@ def test_a_missing_connection_does_not_agree(recorded, claims) -> None:
 def test_a_file_that_is_no_transcript(tmp_path: Path) -> None:
     """A file that tshark cannot read is an error with tshark's words, not a disagreement."""
     (tmp_path / "t.pcapng").write_bytes(b"not a capture file")
-    with pytest.raises(EnvironmentUnfit, match="E345"):
+    with pytest.raises(EnvironmentUnfit, match="E545"):
         cc.crosscheck(tmp_path / "t.pcapng", [], [])
 
 
 def test_tshark_that_is_not_there(recorded, claims, monkeypatch) -> None:
     """Without tshark the error says what to install."""
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(EnvironmentUnfit, match="E344") as caught:
+    with pytest.raises(EnvironmentUnfit, match="E544") as caught:
         cc.crosscheck(recorded[0], claims, [])
     assert "install tshark" in caught.value.hint
 

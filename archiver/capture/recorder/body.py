@@ -49,7 +49,7 @@ class BodyWriter:
             raise EnvironmentUnfit(
                 f"body of {self.size_bytes} bytes: writing it to disk failed: "
                 f"expected room for {len(data)} more bytes, got {error.strerror}",
-                code="E341",
+                code="E541",
                 hint="free space on the disk that holds the spool folder, then pack the capture again",
             ) from error
         self._sha256.update(data)

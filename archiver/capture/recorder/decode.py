@@ -73,7 +73,7 @@ def decode(wire: Path, keylog: Path, sink: Callable[[Exchange], None], limits: D
     except OSError as error:
         raise EnvironmentUnfit(
             f"wire file {wire.name}: reading failed: expected a readable file, got {error.strerror}",
-            code="E342",
+            code="E542",
             hint="check that the spool folder is on this machine and readable by this user",
         ) from error
     decoded = pass_.finish()

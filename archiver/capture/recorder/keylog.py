@@ -87,7 +87,7 @@ class KeyLog:
         except OSError as error:
             raise KeyLogUnreadable(
                 f"key log {self._path.name}: read failed: expected a readable file, got {error.strerror}",
-                code="E310",
+                code="E510",
                 hint="check that the file belongs to the user that runs the capture",
             ) from error
 

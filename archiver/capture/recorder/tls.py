@@ -165,13 +165,13 @@ class TlsStream:
             raise TlsError(
                 f"key log: expected {self._missing or 'an answer to the early data'} before"
                 f" {MAX_PENDING_BYTES} bytes or {MAX_PENDING_RECORDS} records wait for it, got none",
-                code="E330",
+                code="E530",
             )
 
     def _record(self, record: Record) -> bool:
         """Take one record; False when it has to be held until the server answers early data."""
         if fault := header_fault(record.header):
-            raise TlsError(f"record: {fault}", code="E320")
+            raise TlsError(f"record: {fault}", code="E520")
         kind = record.header[0]
         if kind == CHANGE_CIPHER_SPEC:
             if self._flow is not None:
@@ -196,14 +196,14 @@ class TlsStream:
             unused = self._halves[record.direction].cipher is None and not flow.allows_data(record.direction)
             if kind == ALERT and unused:
                 return None
-            raise TlsError(f"record: expected a protected one, got type {kind} in clear", code="E326")
+            raise TlsError(f"record: expected a protected one, got type {kind} in clear", code="E526")
         return flow.cipher(record.direction)
 
     def _open(self, record: Record, cipher: RecordCipher | None) -> tuple[int, bytes] | None:
         """Return type and content, None for early data that the server refused and that is passed over."""
         refusable = self._may_be_refused(record)
         if cipher is None and not refusable:
-            raise TlsError("record: expected data under keys, got it in clear", code="E326")
+            raise TlsError("record: expected data under keys, got it in clear", code="E526")
         try:
             opened = cipher.open(record.header, record.payload) if cipher else None
         except TlsError:
@@ -233,13 +233,13 @@ class TlsStream:
         self._refused_bytes += len(record.payload)
         if self._refused_bytes > MAX_REFUSED_EARLY_BYTES:
             raise TlsError(
-                f"early data: expected at most {MAX_REFUSED_EARLY_BYTES} refused bytes, got more", code="E331"
+                f"early data: expected at most {MAX_REFUSED_EARLY_BYTES} refused bytes, got more", code="E531"
             )
 
     def _content(self, record: Record, kind: int, content: bytes) -> None:
         if kind == APPLICATION_DATA:
             if self._flow is None or not self._flow.allows_data(record.direction):
-                raise TlsError("record: expected data after the handshake, got it within", code="E326")
+                raise TlsError("record: expected data after the handshake, got it within", code="E526")
             if content:
                 self._events.append((record.direction, content, record.time_ns))
         elif kind == HANDSHAKE:
@@ -250,7 +250,7 @@ class TlsStream:
         elif kind == ALERT and len(content) == 2:
             self._alert(record, content)
         else:
-            raise TlsError(f"record: expected data, handshake or alert, got type {kind}", code="E326")
+            raise TlsError(f"record: expected data, handshake or alert, got type {kind}", code="E526")
 
     def _alert(self, record: Record, content: bytes) -> None:
         if len(self._alerts) < MAX_ALERTS:
@@ -267,7 +267,7 @@ class TlsStream:
         elif direction != CLIENT and message.kind == Kind.SERVER_HELLO and self._session:
             self._server_hello(self._session, message)
         else:
-            raise TlsError(f"handshake: expected a hello, got message type {message.kind}", code="E327")
+            raise TlsError(f"handshake: expected a hello, got message type {message.kind}", code="E527")
 
     def _client_hello(self, message: Message) -> None:
         hello = ClientHello.parse(message.body)
@@ -283,7 +283,7 @@ class TlsStream:
             )
         elif not self._session.facts.hello_retry or hello.random != self._session.hello.random:
             raise TlsError(
-                "client hello: expected one, or the same again after a retry, got two", code="E327"
+                "client hello: expected one, or the same again after a retry, got two", code="E527"
             )
         self._session.hello = hello
         self._session.transcript.add(message.raw)
@@ -301,12 +301,12 @@ class TlsStream:
             raise TlsError(
                 f"server hello: expected TLS 1.2 or 1.3 without compression, got {session.facts.version}"
                 f" with method {hello.compression}",
-                code="E332",
+                code="E532",
             )
         suite = suite_by_number(hello.cipher_suite)
         if suite.is_tls13 != (hello.version == 0x0304):
             raise TlsError(
-                f"server hello: expected a suite of {session.facts.version}, got {suite.name}", code="E332"
+                f"server hello: expected a suite of {session.facts.version}, got {suite.name}", code="E532"
             )
         session.transcript.start(suite.hash_name)
         if hello.is_retry:
@@ -326,7 +326,7 @@ class TlsStream:
 
     def _retry(self, session: Session, message: Message) -> None:
         if session.facts.hello_retry:
-            raise TlsError("server hello: expected at most one retry, got two", code="E327")
+            raise TlsError("server hello: expected at most one retry, got two", code="E527")
         session.transcript.fold()
         session.transcript.add(message.raw)
         refused = False if Extension.EARLY_DATA in session.hello.extensions else None
@@ -338,7 +338,7 @@ class TlsStream:
         if index is not None and index >= len(offered):
             raise TlsError(
                 f"server hello: expected one of {len(offered)} pre-shared keys, got number {index}",
-                code="E332",
+                code="E532",
             )
         taken = () if index is None else (ticket_id(offered[index]),)
         session.facts = replace(session.facts, resumed=index is not None, psk_ids=taken)

@@ -44,7 +44,7 @@ class Tls12Flow:
         """Put the records that follow under the connection's keys (RFC 5246 section 7.1)."""
         half = self._session.halves[direction]
         if half.label:
-            raise TlsError("change cipher spec: expected one in each direction, got two", code="E329")
+            raise TlsError("change cipher spec: expected one in each direction, got two", code="E529")
         half.expect(LABEL)
 
     def cipher(self, direction: int) -> RecordCipher | None:
@@ -69,7 +69,7 @@ class Tls12Flow:
             return  # a wish only, and not hashed; a browser says no_renegotiation
         if self._finished[direction]:
             raise TlsError(
-                f"handshake: expected no renegotiation, got message type {message.kind}", code="E329"
+                f"handshake: expected no renegotiation, got message type {message.kind}", code="E529"
             )
         if message.kind == Kind.FINISHED:
             self._check_finished(direction, message.body)
@@ -116,7 +116,7 @@ class Tls12Flow:
 
     def _check_finished(self, direction: int, body: bytes) -> None:
         if not self._session.halves[direction].label:
-            raise TlsError("finished: expected it under keys, got it in clear", code="E329")
+            raise TlsError("finished: expected it under keys, got it in clear", code="E529")
         label = b"client finished" if direction == CLIENT else b"server finished"
         seed = label + self._session.transcript.digest()
         expected = prf(self._session.secret(LABEL), seed, FINISHED_BYTES, self._suite.hash_name)

@@ -143,7 +143,7 @@ class Tls13Flow:
         scheme, signature = reader.number(2), reader.vector(2)
         facts = self._session.facts
         if not facts.chain:
-            raise TlsError("certificate verify: expected a certificate before it, got none", code="E328")
+            raise TlsError("certificate verify: expected a certificate before it, got none", code="E528")
         signed = VERIFY_PREFIX + self._session.transcript.digest()
         check = check_signature(facts.chain[0], scheme, signature, signed)
         self._session.facts = replace(facts, certificate_verify=check)
@@ -161,7 +161,7 @@ class Tls13Flow:
     def _key_update(self, direction: int) -> None:
         half, suite = self._session.halves[direction], self._suite
         if not half.label.endswith("TRAFFIC_SECRET_0"):
-            raise TlsError("key update: expected one after the handshake, got one within", code="E328")
+            raise TlsError("key update: expected one after the handshake, got one within", code="E528")
         secret = expand_label(half.secret, b"traffic upd", suite.hash_bytes, suite.hash_name)
         # derived keys are in no key log: the label stays, the secret moves on
         half.expect(half.label)
@@ -174,4 +174,4 @@ class Tls13Flow:
 
 
 def _unexpected(side: str, kind: int) -> TlsError:
-    return TlsError(f"handshake: expected another message of the {side}, got type {kind}", code="E328")
+    return TlsError(f"handshake: expected another message of the {side}, got type {kind}", code="E528")

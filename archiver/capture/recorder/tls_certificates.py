@@ -63,17 +63,17 @@ def decompress_certificate(body: bytes) -> bytes:
     method, length, data = reader.number(2), reader.number(3), reader.vector(3)
     if length > MAX_MESSAGE_BYTES:
         raise TlsError(
-            f"compressed certificate: expected at most {MAX_MESSAGE_BYTES} bytes, got {length}", code="E322"
+            f"compressed certificate: expected at most {MAX_MESSAGE_BYTES} bytes, got {length}", code="E522"
         )
     try:
         plain = _decompress(method, data, length + 1)
     except (zlib.error, brotli.error, zstandard.ZstdError) as error:
         raise TlsError(
-            f"compressed certificate: expected method {method} data, got {error}", code="E323"
+            f"compressed certificate: expected method {method} data, got {error}", code="E523"
         ) from error
     if len(plain) != length:
         raise TlsError(
-            f"compressed certificate: expected {length} bytes, got {len(plain)} or more", code="E323"
+            f"compressed certificate: expected {length} bytes, got {len(plain)} or more", code="E523"
         )
     return plain
 
@@ -88,7 +88,7 @@ def _decompress(method: int, data: bytes, limit_bytes: int) -> bytes:
     if method == 3:
         reader = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES).stream_reader(data)
         return bytes(reader.read(limit_bytes))
-    raise TlsError(f"compressed certificate: expected method 1, 2 or 3, got {method}", code="E323")
+    raise TlsError(f"compressed certificate: expected method 1, 2 or 3, got {method}", code="E523")
 
 
 def ocsp_response(status: bytes) -> bytes | None:

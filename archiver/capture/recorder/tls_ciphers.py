@@ -124,7 +124,7 @@ def suite_by_number(number: int) -> Suite:
     if match is None:
         raise TlsError(
             f"cipher suite: expected one of the {len(SUITES)} that are followed, got 0x{number:04x}",
-            code="E324",
+            code="E524",
         )
     mode = match["mode"] or "CHACHA20"
     return Suite(
@@ -179,7 +179,7 @@ def _tag_bytes(suite: Suite) -> int:
 
 
 def _not_genuine() -> TlsError:
-    return TlsError("record: expected one that its key authenticates, got another", code="E325")
+    return TlsError("record: expected one that its key authenticates, got another", code="E525")
 
 
 class Tls13Cipher:
@@ -203,7 +203,7 @@ class Tls13Cipher:
         if inner and not inner[-1]:
             inner = inner.rstrip(b"\0")
         if not inner:
-            raise TlsError("record: expected a content type, got only padding", code="E326")
+            raise TlsError("record: expected a content type, got only padding", code="E526")
         return inner[-1], inner[:-1]
 
 

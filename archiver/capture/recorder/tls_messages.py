@@ -152,7 +152,7 @@ class Reader:
         if end > len(self._data):
             raise TlsError(
                 f"{self._subject}: expected {count} more bytes, got {len(self._data) - self.position}",
-                code="E321",
+                code="E521",
             )
         taken = self._data[self.position : end]
         self.position = end
@@ -179,7 +179,7 @@ class Reader:
             number = inner.number(2)
             if number in found:
                 raise TlsError(
-                    f"{self._subject}: expected each extension once, got {number} twice", code="E321"
+                    f"{self._subject}: expected each extension once, got {number} twice", code="E521"
                 )
             found[number] = inner.vector(2)
         return found
@@ -223,7 +223,7 @@ class Assembler:
         # by the header, before three bytes of length can make us hold 16 MiB
         if length > MAX_MESSAGE_BYTES:
             raise TlsError(
-                f"handshake message: expected at most {MAX_MESSAGE_BYTES} bytes, got {length}", code="E322"
+                f"handshake message: expected at most {MAX_MESSAGE_BYTES} bytes, got {length}", code="E522"
             )
         if len(self._buffer) < 4 + length:
             return None
@@ -350,7 +350,7 @@ class ServerKeyExchange:
         reader = Reader(body, "server key exchange")
         if exchange == "ECDHE":
             if reader.number(1) != 3:
-                raise TlsError("server key exchange: expected a named curve, got another form", code="E321")
+                raise TlsError("server key exchange: expected a named curve, got another form", code="E521")
             group = group_name(reader.number(2))
             reader.vector(1)
         else:

@@ -57,7 +57,7 @@ class Transcript:
         if self._hash_name not in ("", hash_name):
             raise TlsError(
                 f"server hello: expected the hash {self._hash_name} as before the retry, got {hash_name}",
-                code="E327",
+                code="E527",
             )
         if not self._hash_name:
             self._hash_name, self._hash = hash_name, hashlib.new(hash_name, self._held)
@@ -93,7 +93,7 @@ class Half:
     def expect(self, label: str) -> None:
         """Let the next records be under the secret of *label*, or plain when that is empty."""
         if self.messages.partial_bytes:
-            raise TlsError("handshake: expected whole messages before a key change, got a part", code="E327")
+            raise TlsError("handshake: expected whole messages before a key change, got a part", code="E527")
         self.label, self.cipher, self.secret = label, None, b""
 
 

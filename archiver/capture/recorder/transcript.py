@@ -105,7 +105,7 @@ def _unfit(out: Path, error: OSError) -> EnvironmentUnfit:
     return EnvironmentUnfit(
         f"transcript {out.name}: writing failed: expected a wire file to read and room for a new file, "
         f"got {error.strerror}",
-        code="E343",
+        code="E543",
         hint="free space in the spool folder and remove an older transcript from it",
     )
 

@@ -149,7 +149,7 @@ def _run(arguments: list[str]) -> Iterator[IO[bytes]]:
         except OSError as error:
             raise EnvironmentUnfit(
                 f"tshark: starting it failed: expected the program, got {error.strerror}",
-                code="E344",
+                code="E544",
                 hint="install tshark (Debian: apt install tshark)",
             ) from error
         watchdog = threading.Timer(TIMEOUT_S, process.kill)
@@ -176,7 +176,7 @@ def _run(arguments: list[str]) -> Iterator[IO[bytes]]:
 def _unfit(got: str) -> EnvironmentUnfit:
     return EnvironmentUnfit(
         f"tshark: reading the transcript failed: expected an answer within {TIMEOUT_S} s, got {got}",
-        code="E345",
+        code="E545",
         hint="open the transcript in Wireshark; if that works too, try another version of tshark",
     )
 

@@ -189,7 +189,7 @@ def test_facts_of_another_type(tmp_path: Path, value: object) -> None:
 
 def test_missing_wire_file(tmp_path: Path) -> None:
     """A wire file that cannot be read is an error of ours with a hint, not a traceback of the system's."""
-    with pytest.raises(EnvironmentUnfit, match="E342"):
+    with pytest.raises(EnvironmentUnfit, match="E542"):
         decode(tmp_path / "none.bin", tmp_path / "keys.log", lambda _: None, DecodeLimits())
 
 

@@ -113,7 +113,7 @@ def test_missing_file_is_no_fault(path):
 def test_unreadable_file_is_named(tmp_path):
     """A key log that cannot be read raises our error, with the file's name and a hint."""
     log = KeyLog(tmp_path)
-    with pytest.raises(KeyLogUnreadable, match=r"key log .*: read failed: expected .* \[E310\]") as caught:
+    with pytest.raises(KeyLogUnreadable, match=r"key log .*: read failed: expected .* \[E510\]") as caught:
         log.refresh()
     assert caught.value.hint
 

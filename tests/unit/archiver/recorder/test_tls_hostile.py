@@ -26,18 +26,18 @@ def keys(tmp_path):
 
 HELLO = client_hello(bytes(32))
 CLEAR = {
-    "http": ([(CLIENT, b"GET / HTTP/1.1\r\n\r\n")], "E320"),
-    "sslv2": ([(CLIENT, b"\x80\x2e\x01\x03\x01\x00")], "E320"),
-    "record too long": ([(CLIENT, b"\x16\3\1\x48\x01")], "E320"),
-    "heartbeat": ([(CLIENT, plain_record(24, b"\1"))], "E320"),
-    "no version": ([(CLIENT, b"\x16\2\0\0\0")], "E320"),
-    "data first": ([(CLIENT, plain_record(23, b"x"))], "E326"),
-    "long alert": ([(CLIENT, plain_record(21, b"\1\0\0"))], "E326"),
-    "server first": ([(SERVER, plain_record(22, server_hello(bytes(32))))], "E327"),
-    "hello of the server by the client": ([(CLIENT, plain_record(22, server_hello(bytes(32))))], "E327"),
-    "two hellos": ([(CLIENT, plain_record(22, HELLO + HELLO))], "E327"),
-    "message too long": ([(CLIENT, plain_record(22, b"\1\xff\xff\xff"))], "E322"),
-    "short hello": ([(CLIENT, plain_record(22, message(1, b"\3\3")))], "E321"),
+    "http": ([(CLIENT, b"GET / HTTP/1.1\r\n\r\n")], "E520"),
+    "sslv2": ([(CLIENT, b"\x80\x2e\x01\x03\x01\x00")], "E520"),
+    "record too long": ([(CLIENT, b"\x16\3\1\x48\x01")], "E520"),
+    "heartbeat": ([(CLIENT, plain_record(24, b"\1"))], "E520"),
+    "no version": ([(CLIENT, b"\x16\2\0\0\0")], "E520"),
+    "data first": ([(CLIENT, plain_record(23, b"x"))], "E526"),
+    "long alert": ([(CLIENT, plain_record(21, b"\1\0\0"))], "E526"),
+    "server first": ([(SERVER, plain_record(22, server_hello(bytes(32))))], "E527"),
+    "hello of the server by the client": ([(CLIENT, plain_record(22, server_hello(bytes(32))))], "E527"),
+    "two hellos": ([(CLIENT, plain_record(22, HELLO + HELLO))], "E527"),
+    "message too long": ([(CLIENT, plain_record(22, b"\1\xff\xff\xff"))], "E522"),
+    "short hello": ([(CLIENT, plain_record(22, message(1, b"\3\3")))], "E521"),
 }
 
 
@@ -114,23 +114,23 @@ def extensions_after_the_handshake(forge):
 
 
 MISUSES = {
-    "data in the handshake": ("E326", lambda forge: forge.say(SERVER, forge.seal(SERVER, 23, b"too early"))),
-    "clear handshake": ("E326", lambda forge: forge.say(SERVER, plain_record(22, EXTENSIONS))),
-    "clear alert after keys": ("E326", clear_alert_after_keys),
-    "only padding": ("E326", lambda forge: forge.say(SERVER, forge.seal(SERVER, 0, b"", padding=20))),
-    "wrapped ccs": ("E326", lambda forge: forge.say(SERVER, forge.seal(SERVER, 20, b"\1"))),
+    "data in the handshake": ("E526", lambda forge: forge.say(SERVER, forge.seal(SERVER, 23, b"too early"))),
+    "clear handshake": ("E526", lambda forge: forge.say(SERVER, plain_record(22, EXTENSIONS))),
+    "clear alert after keys": ("E526", clear_alert_after_keys),
+    "only padding": ("E526", lambda forge: forge.say(SERVER, forge.seal(SERVER, 0, b"", padding=20))),
+    "wrapped ccs": ("E526", lambda forge: forge.say(SERVER, forge.seal(SERVER, 20, b"\1"))),
     "verify without certificate": (
-        "E328",
+        "E528",
         lambda forge: forge.shake(SERVER, EXTENSIONS, message(15, b"\x08\x07" + vector(b"sig", 2))),
     ),
-    "server key exchange": ("E328", lambda forge: forge.shake(SERVER, message(12, b""))),
-    "key update in the handshake": ("E328", lambda forge: forge.shake(SERVER, message(24, b"\0"))),
-    "client sends encrypted extensions": ("E328", lambda forge: forge.shake(CLIENT, EXTENSIONS)),
-    "extensions after the handshake": ("E328", extensions_after_the_handshake),
-    "more after finished": ("E327", lambda forge: forge.shake(SERVER, forge.finished(SERVER) + EXTENSIONS)),
-    "replayed record": ("E325", replayed_record),
+    "server key exchange": ("E528", lambda forge: forge.shake(SERVER, message(12, b""))),
+    "key update in the handshake": ("E528", lambda forge: forge.shake(SERVER, message(24, b"\0"))),
+    "client sends encrypted extensions": ("E528", lambda forge: forge.shake(CLIENT, EXTENSIONS)),
+    "extensions after the handshake": ("E528", extensions_after_the_handshake),
+    "more after finished": ("E527", lambda forge: forge.shake(SERVER, forge.finished(SERVER) + EXTENSIONS)),
+    "replayed record": ("E525", replayed_record),
     "record of the other side": (
-        "E325",
+        "E525",
         lambda forge: forge.say(CLIENT, forge.seal(SERVER, 22, EXTENSIONS)),
     ),
 }
@@ -151,11 +151,11 @@ def test_finished_in_clear_is_refused(keys):
     hello = server_hello(bytes(32), suite=0xC02F, version=0x0303)
     finished = plain_record(22, message(20, bytes(12)))
     wire = [(CLIENT, plain_record(22, HELLO)), (SERVER, plain_record(22, hello)), (SERVER, finished)]
-    assert refused(wire, keys).code == "E329"
+    assert refused(wire, keys).code == "E529"
 
 
 def test_two_key_changes_are_refused(keys):
     """A second change_cipher_spec of one side in TLS 1.2 is refused."""
     hello = server_hello(bytes(32), suite=0xC02F, version=0x0303)
     wire = [(CLIENT, plain_record(22, HELLO)), (SERVER, plain_record(22, hello))]
-    assert refused([*wire, *[(SERVER, plain_record(20, b"\1"))] * 2], keys).code == "E329"
+    assert refused([*wire, *[(SERVER, plain_record(20, b"\1"))] * 2], keys).code == "E529"

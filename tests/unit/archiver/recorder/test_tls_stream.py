@@ -160,14 +160,14 @@ def test_waiting_is_limited(limit, recordings, keys, monkeypatch):
     monkeypatch.setattr(tls, limit, 3)
     error = refused(recordings["1.3"][0].wire, keys)
     assert "key log: expected SERVER_HANDSHAKE_TRAFFIC_SECRET before" in error.message
-    assert error.code == "E330"
+    assert error.code == "E530"
 
 
 def test_wrong_keys_are_refused(recordings, keys):
     """Secrets of another connection under this one's random do not open anything."""
     recording, log = recordings["1.3"]
     keys.write_bytes(_swapped(log.read_bytes()))
-    assert refused(recording.wire, keys).code == "E325"
+    assert refused(recording.wire, keys).code == "E525"
 
 
 def _swapped(log):
@@ -181,12 +181,12 @@ def test_error_keeps_what_came_before(keys):
     records = forge.seal(SERVER, 23, b"kept") + forge.seal(SERVER, 23, b"also kept") + bytes(30)
     stream, _ = follow(forge.wire, keys)
     with pytest.raises(
-        TlsError, match=rf"^tls stream {forge.random.hex()[:12]}: record: .*\[E320\]$"
+        TlsError, match=rf"^tls stream {forge.random.hex()[:12]}: record: .*\[E520\]$"
     ) as caught:
         stream.feed(SERVER, records, 9)
     assert caught.value.events == [(SERVER, b"kept", 9), (SERVER, b"also kept", 9)]
     for again in (stream.pump, lambda: stream.feed(CLIENT, b"", 10)):
-        with pytest.raises(TlsError, match=r"\[E320\]") as caught:
+        with pytest.raises(TlsError, match=r"\[E520\]") as caught:
             again()
         assert caught.value.events == []
     assert stream.facts().not_followed == str(caught.value)
@@ -312,7 +312,7 @@ def test_refused_early_data_is_limited(keys, monkeypatch):
     stream, _ = follow(forge.wire, keys)
     forge.keys(CLIENT, "early")
     records = b"".join(forge.seal(CLIENT, 23, bytes(100)) for _ in range(60))
-    with pytest.raises(TlsError, match=r"at most 5000 refused bytes, got more \[E331\]"):
+    with pytest.raises(TlsError, match=r"at most 5000 refused bytes, got more \[E531\]"):
         stream.feed(CLIENT, records, 1)
     assert stream.facts().undecrypted_records > 40
 

@@ -200,14 +200,14 @@ def test_lying_wire(tmp_path: Path, frames: bytes, words: str) -> None:
 def test_existing_file_is_never_replaced(tmp_path: Path) -> None:
     """A file that is there already stays as it is."""
     (tmp_path / "t.pcapng").write_bytes(b"older")
-    with pytest.raises(EnvironmentUnfit, match="E343"):
+    with pytest.raises(EnvironmentUnfit, match="E543"):
         write(tmp_path, b"")
     assert (tmp_path / "t.pcapng").read_bytes() == b"older"
 
 
 def test_no_half_file_is_left(tmp_path: Path) -> None:
     """When the wire file cannot be read nothing is left where the transcript would be."""
-    with pytest.raises(EnvironmentUnfit, match="E343"):
+    with pytest.raises(EnvironmentUnfit, match="E543"):
         write_transcript(tmp_path / "none.bin", b"", tmp_path / "t.pcapng")
     assert list(tmp_path.iterdir()) == []
 
