@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from storage.errors import InvalidKey, InvalidStoreUrl, StoreRefused
 from storage.folder import FolderStore
-from storage.interface import Store
 from storage.keys import check_key, shown
+
+if TYPE_CHECKING:
+    from storage.s3 import S3Store
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # General purpose bucket naming rules of S3; uppercase and underscores were allowed long ago and still exist.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str) -> FolderStore | S3Store:
     """Return the store that *url* names: a folder's path, or ``s3://bucket`` with an optional prefix.
 
     Nothing is asked of the disk or the server yet. An S3 store finds its endpoint, region and
@@ -49,9 +52,9 @@ def _folder(path: str) -> FolderStore:
     return FolderStore(Path(path))
 
 
-def _s3(bucket: str, prefix: str) -> Store:
+def _s3(bucket: str, prefix: str) -> S3Store:
     try:
-        from storage.s3 import S3Store, connect  # noqa: PLC0415  # a folder works where boto3 is not installed
+        from storage.s3 import S3Store, connect  # noqa: PLC0415  # a folder works without boto3
     except ModuleNotFoundError as exc:
         raise StoreRefused(
             f"store s3://{bucket}: cannot be opened: expected the package boto3, got none installed",

@@ -51,7 +51,7 @@ def folder_promises(*, linked: bool, synced: bool, case_kept: bool) -> list[Prom
             "durable-names",
             synced,
             "What has been stored survives a power cut.",
-            "The disk cannot make names durable on demand: after a power cut the last files may be missing.",
+            "The disk cannot make names durable on demand: after a power cut the last files may be gone.",
         ),
         promise(
             "upper-and-lower-case",
@@ -63,7 +63,7 @@ def folder_promises(*, linked: bool, synced: bool, case_kept: bool) -> list[Prom
             "locks",
             Verdict.BROKEN,
             "No folder is write-once against its owner: this tool never overwrites, and refuses to delete "
-            "what is retained or held, but whoever owns the disk can do both. The signed records show it, and "
+            "what is retained or held, but the disk's owner can do both. The signed records show it, and "
             "a second copy in a store with Object Lock outlasts it.",
         ),
     ]

@@ -29,6 +29,7 @@ from storage.errors import (
 )
 from storage.interface import Capabilities, ObjectInfo, Receipt, Store
 from storage.keys import check_folder, check_key, check_prefix, shown
+from storage.retention import Lock, LockingStore, Retention, weakest
 from storage.streams import WindowReader, check_announced, check_range, chunks, digest_of, require_announced
 
 MAX_WAITING = 64
@@ -49,7 +50,7 @@ class ReplicatedStore:
         quorum: How many must confirm, 1 to all of them.
     """
 
-    def __init__(self, stores: Sequence[Store], quorum: int) -> None:
+    def __init__(self, stores: Sequence[LockingStore], quorum: int) -> None:
         if not 1 <= quorum <= len(stores):
             raise ValueError(f"quorum: expected 1 to {len(stores)} stores, got {quorum}")
         self.stores = tuple(stores)
@@ -148,6 +149,22 @@ class ReplicatedStore:
             with suppress(ObjectMissing):
                 store.delete(key)
 
+    def lock_of(self, key: str) -> Lock:
+        """Return what keeps every copy of *key*: what the stores' locks have in common."""
+        return self._on_every(key, lambda store: store.lock_of(key))
+
+    def retain(self, key: str, retention: Retention) -> Lock:
+        """Keep every copy of *key* until a date; see ``storage.retention``."""
+        return self._on_every(key, lambda store: store.retain(key, retention))
+
+    def hold(self, key: str) -> Lock:
+        """Lay a legal hold on every copy of *key*; see ``storage.retention``."""
+        return self._on_every(key, lambda store: store.hold(key))
+
+    def release(self, key: str) -> Lock:
+        """Take the legal hold off every copy of *key*; see ``storage.retention``."""
+        return self._on_every(key, lambda store: store.release(key))
+
     def cleanup(self) -> int:
         """Clean up every store."""
         return sum(store.cleanup() for store in self.stores)
@@ -160,6 +177,27 @@ class ReplicatedStore:
             self._require_complete(broken)
             yield next(group)
         self._require_complete(broken)
+
+    def _on_every(self, key: str, act: Callable[[LockingStore], Lock]) -> Lock:
+        """Do to each copy of *key* what *act* does; fails unless every store did it, after all were tried."""
+        self.stat(key)
+        locks: list[Lock] = []
+        failures: list[StoreError] = []
+        for store in self.stores:
+            try:
+                locks.append(act(store))
+            except StoreError as exc:
+                failures.append(exc)
+        if failures and not locks and len({failure.code for failure in failures}) == 1:
+            raise failures[0]
+        if failures:
+            raise StoreUnavailable(
+                f"object {shown(key)}: not done for every copy: expected {len(self.stores)} stores, "
+                f"got {len(locks)}: {'; '.join(map(str, failures))}",
+                code="E663",
+                hint="sync the stores, then run it again",
+            )
+        return weakest(locks)
 
     def _note(self, store: Store, failure: str) -> None:
         self.lagging[store.url] = failure

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -144,6 +145,17 @@ def require_kept(key: str, wanted: Lock, kept: Lock) -> Lock:
             hint="use a server and a bucket with S3 Object Lock; archiver store init checks both",
         )
     return kept
+
+
+def weakest(locks: Sequence[Lock]) -> Lock:
+    """Return what all of *locks*, at least one, have in common: held if all are, retained as the least is."""
+    retentions = [lock.retention for lock in locks if lock.retention is not None]
+    held = all(lock.held for lock in locks)
+    if len(retentions) < len(locks):
+        return Lock(held=held)
+    modes = {retention.mode for retention in retentions}
+    mode = RetentionMode.COMPLIANCE if modes == {RetentionMode.COMPLIANCE} else RetentionMode.GOVERNANCE
+    return Lock(Retention(mode, min(retention.retain_until for retention in retentions)), held=held)
 
 
 def to_note(lock: Lock) -> bytes:

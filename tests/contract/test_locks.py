@@ -10,6 +10,7 @@ import pytest
 from storage.errors import InvalidKey, ObjectMissing, StoreRefused
 from storage.folder import FolderStore
 from storage.memory import MemoryStore
+from storage.replicated import ReplicatedStore
 from storage.retention import MAX_RETENTION, Lock, Retention, RetentionMode, from_note, to_note
 
 GOVERNANCE, COMPLIANCE = RetentionMode.GOVERNANCE, RetentionMode.COMPLIANCE
@@ -18,10 +19,12 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 SOON, LATER = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
 
 
-@pytest.fixture(params=["memory", "folder", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(params=["memory", "folder", "replicated", pytest.param("s3", marks=pytest.mark.s3)])
 def store(request: pytest.FixtureRequest, tmp_path: Path):
     if request.param == "memory":
         store = MemoryStore()
+    elif request.param == "replicated":
+        store = ReplicatedStore([MemoryStore(), FolderStore(tmp_path / "store")], 2)
     elif request.param == "folder":
         store = FolderStore(tmp_path / "store")
     else:

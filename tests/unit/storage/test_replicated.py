@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -22,9 +23,13 @@ from storage.errors import (
 from storage.folder import FolderStore
 from storage.memory import MemoryStore
 from storage.replicated import ReplicatedStore
+from storage.retention import Lock, Retention, RetentionMode, weakest
 from storage.streams import MIB, WindowReader
 from storage.sync import Outcome, Synced, sync
 
+SOON = Retention(RetentionMode.GOVERNANCE, datetime(2040, 1, 1, tzinfo=UTC))
+LATER = Retention(RetentionMode.GOVERNANCE, datetime(2041, 1, 1, tzinfo=UTC))
+SOON_FIRM = Retention(RetentionMode.COMPLIANCE, datetime(2040, 1, 1, tzinfo=UTC))
 LARGE = hashlib.shake_256(b"large").digest(9 * MIB)
 
 
@@ -236,6 +241,35 @@ def test_a_held_copy_stops_a_delete():
     with pytest.raises(StoreRefused, match="E652"):
         store.delete("k")
     assert [list(one._objects) for one in stores] == [["k"], ["k"]]
+
+
+def test_a_hold_is_on_every_copy_or_refused():
+    """A hold that a store did not take is told, and the lock of the whole is the weakest copy's."""
+    stores = [Named("a"), Named("b")]
+    store = ReplicatedStore(stores, 1)
+    stores[0].put("k", b"data")
+    with pytest.raises(StoreUnavailable, match=r"expected 2 stores, got 1: .*E663"):
+        store.hold("k")
+    assert stores[0].lock_of("k").held
+    assert [one.outcome for one in sync(stores)] == [Outcome.COPIED]
+    assert not store.lock_of("k").held
+    assert store.hold("k").held
+    assert stores[1].lock_of("k").held
+
+
+@pytest.mark.parametrize(
+    ("locks", "expected"),
+    [
+        ([Lock(held=True), Lock()], Lock()),
+        ([Lock(SOON, held=True), Lock(held=True)], Lock(held=True)),
+        ([Lock(SOON), Lock(LATER)], Lock(SOON)),
+        ([Lock(LATER), Lock(SOON_FIRM)], Lock(SOON)),
+        ([Lock(SOON_FIRM), Lock(SOON_FIRM)], Lock(SOON_FIRM)),
+    ],
+)
+def test_copies_are_locked_as_the_least_one_is(locks, expected):
+    """No more is promised of all copies than holds of each."""
+    assert weakest(locks) == weakest(locks[::-1]) == expected
 
 
 # --- sync ---
