@@ -1,9 +1,10 @@
 """WARC 1.1 files: one gzip member a record, HTTP messages byte for byte as they came.
 
 warcio lays out the records; it is never given a message to parse, since it would encode heads anew.
-``warcio check`` takes a payload digest over the bytes as framed, the standard (section 5.9 with
-RFC 7230 section 3.3) over the entity body. We follow the standard, so that check reports the
-payload digest of a chunked message; its block digest agrees.
+The standard takes a payload digest over the entity body (section 5.9 with RFC 7230 section 3.3),
+``warcio check`` over the bytes with their chunk framing. An expert who runs the one must not be told
+that evidence is damaged, so a chunked message has no payload digest in its record: its block digest
+covers every byte, and the digest of its entity stands in the index.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import io
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -272,12 +274,11 @@ class WarcWriter:
                 code="E232",
             )
         payload = warc_digest(body.payload_sha256) if body and body.payload_sha256 else ""
-        fields = [
-            *fields,
-            ("Content-Type", f"application/http; msgtype={kind}"),
-            ("WARC-Payload-Digest", payload),
-        ]
-        return self._write(kind, fields, block, mime=mime, status=status, method=method, query=query)
+        fields = [*fields, ("Content-Type", f"application/http; msgtype={kind}")]
+        if body and not body.chunked:
+            fields.append(("WARC-Payload-Digest", payload))
+        entry = self._write(kind, fields, block, mime=mime, status=status, method=method, query=query)
+        return replace(entry, payload_digest=payload)
 
     def _write(
         self,
