@@ -16,7 +16,7 @@ demo: .make/demo .make/browser
 	$(BIN)/python -m examples.demo
 
 test: .make/dev .make/browser .make/tools
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: .make/dev
 	$(BIN)/ruff check $(SOURCES)

@@ -4,12 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
 mkdir -p .make
+packages=(tshark openssl openssh-client gnutls-bin curl poppler-utils)
 
-if ! apt_install tshark openssl openssh-client curl poppler-utils; then
-  for tool in tshark openssl ssh-keygen curl pdftotext; do
+if ! apt_install "${packages[@]}"; then
+  for tool in tshark openssl ssh-keygen gnutls-cli curl pdftotext; do
     command -v "$tool" >/dev/null || {
       echo "set-up: no $tool: the tests compare with it" >&2
-      echo "hint: as root, apt-get install tshark openssl openssh-client curl poppler-utils" >&2
+      echo "hint: as root, apt-get install ${packages[*]}" >&2
       exit 1
     }
   done
