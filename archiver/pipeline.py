@@ -12,7 +12,6 @@ import asyncio
 import ctypes
 import os
 import signal
-import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
