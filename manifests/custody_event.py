@@ -13,8 +13,7 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from manifests.canonical import canonical_bytes, read_strict
-from manifests.errors import MalformedJson, ManifestError
+from manifests.errors import ManifestError
 from manifests.findings import Code
 from manifests.proof import ProofError
 from manifests.tiles import MAX_ENTRY_BYTES
@@ -55,7 +54,8 @@ EVENT_TYPES: tuple[str, ...] = get_args(EventType)
 _Short = Annotated[str, msgspec.Meta(max_length=200)]
 _Text = Annotated[str, msgspec.Meta(max_length=4000)]
 _Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_Digests = Annotated[dict[_Short, _Sha256], msgspec.Meta(max_length=256)]
+_Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,200}$")]
+_Digests = Annotated[dict[_Name, _Sha256], msgspec.Meta(max_length=256)]
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -95,6 +95,9 @@ class CustodyEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     details: _Text = ""
 
 
+_DECODER = msgspec.json.Decoder(CustodyEvent)
+
+
 class EventInvalid(ManifestError):
     """What was to be logged is no custody event."""
 
@@ -112,14 +115,19 @@ def encode_event(event: CustodyEvent) -> bytes:
     Raises:
         EventInvalid: A field has the wrong form, or the whole is too long.
     """
-    entry = canonical_bytes(msgspec.to_builtins(event))
     try:
+        entry = _canonical(event)
         parse_event(entry)
-    except ProofError as error:
+    except (ProofError, UnicodeEncodeError, TypeError) as error:
         raise EventInvalid(
-            f"custody event {event.type}: {error.message}", code="E492", hint="shorten or correct the field"
+            f"custody event {event.type}: {error}", code="E492", hint="shorten or correct the field"
         ) from error
     return entry
+
+
+def _canonical(event: CustodyEvent) -> bytes:
+    """RFC 8785: the same as its general form for text under ASCII names, as a test holds, and much faster."""
+    return msgspec.json.encode(event, order="sorted")
 
 
 def parse_event(entry: bytes) -> CustodyEvent:
@@ -132,10 +140,11 @@ def parse_event(entry: bytes) -> CustodyEvent:
         expected, got = f"at most {MAX_ENTRY_BYTES} bytes", f"{len(entry)} bytes"
         raise ProofError(Code.LOG_ENTRY_MALFORMED, "log entry", expected, got)
     try:
-        event = msgspec.convert(read_strict(entry), CustodyEvent)
-    except (MalformedJson, msgspec.ValidationError) as error:
+        event = _DECODER.decode(entry)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProofError(Code.LOG_ENTRY_MALFORMED, "log entry", "a custody event", str(error)) from error
-    if canonical_bytes(msgspec.to_builtins(event)) != entry:
+    # Equal to what we write: so there is no second spelling of an event, no key given twice, no rounding.
+    if _canonical(event) != entry:
         raise ProofError(Code.LOG_ENTRY_MALFORMED, "log entry", "the canonical form", "another")
     if not _MOMENT.fullmatch(event.at):
         raise ProofError(Code.LOG_ENTRY_MALFORMED, "log entry time", "RFC 3339 in UTC with ms", event.at)

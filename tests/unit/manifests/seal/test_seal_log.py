@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import random
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 from log_stores import Died, Flaky, LostReply, MemoryLogStore
 
+from manifests.canonical import parse_canonical
 from manifests.checkpoint import LogKey, open_checkpoint, open_note, parse_verifier_key, sign_checkpoint
 from manifests.custody_event import EVENT_TYPES, EventInvalid, encode_event, new_event, parse_event
 from manifests.custody_log import MAX_BATCH_ENTRIES, CustodyLog, LogUnusable
@@ -149,6 +153,16 @@ def test_append_to_a_damaged_log_stops():
     log = log_of(5)
     log.store.objects[tile_path(0, 0, 5)] = changed(log.store.objects[tile_path(0, 0, 5)])
     assert code_of(log.append, [event()]) is Code.LOG_DAMAGED
+
+
+def test_append_does_not_sign_over_a_rewritten_past():
+    """An old entry replaced together with its tile is found before anything is signed on top of it."""
+    log = log_of(5)
+    entries = [*EVENTS[:4], event(999)]
+    log.store.objects[bundle_path(0, 5)] = join_entries(entries)
+    log.store.objects[tile_path(0, 0, 5)] = b"".join(leaf_hash(entry) for entry in entries)
+    assert code_of(log.append, [event()]) is Code.LOG_DAMAGED
+    assert log.head().size == 5
 
 
 def test_tile_put_there_beforehand_stops_the_append():
@@ -309,6 +323,12 @@ NOTE_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 HEAD = sign_checkpoint(ORIGIN, 7, bytes(32), SIGNER)
 
 
+def noted(body):
+    """A note with any text, signed by the log's key under the log's name."""
+    line = base64.b64encode(KEY.key_id + SIGNER.sign(body.encode())).decode()
+    return f"{body}\n— {ORIGIN} {line}\n".encode()
+
+
 def test_a_note_of_another_implementation_opens():
     """The example of Go's note package verifies with its verifier key, and not with a byte changed."""
     key = parse_verifier_key(NOTE_KEY)
@@ -348,6 +368,10 @@ def test_lines_of_unknown_witnesses_are_ignored():
         HEAD.note.split(b"\n\n")[0] + b"\n\n",
         sign_checkpoint(ORIGIN, 7, bytes(32), OTHER).note,
         sign_checkpoint("example.org/other", 7, bytes(32), SIGNER).note,
+        noted(f"example.org/other\n7\n{'A' * 43}=\n"),
+        noted(f"{ORIGIN}\n7\n{'A' * 43}=\nan extension\n"),
+        noted(f"{ORIGIN}\n7\nAAAA\n"),
+        noted(f"{ORIGIN}\n7\n"),
         HEAD.note + HEAD.note,
         HEAD.note + "— x YWJjZGVmZ2g=\n".encode() * 16,
         HEAD.note + b"x" * 70_000,
@@ -420,9 +444,19 @@ def test_events_read_back():
     assert event(1) != event(1)
 
 
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_entries_are_canonical_json(details, role):
+    """Whatever the text, an entry is the bytes that RFC 8785 prescribes."""
+    entry = event(details=details, role=role)
+    assert parse_canonical(entry)["details"] == details
+
+
 @pytest.mark.parametrize(
     "facts",
     [
+        {"details": "\ud800"},
+        {"digests": {"a b": "0" * 64}},
+        {"digests": {"x" * 201: "0" * 64}},
         {"digests": {"record.json": "0" * 63}},
         {"digests": {"record.json": "G" * 64}},
         {"details": "x" * 4001},
