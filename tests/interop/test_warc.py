@@ -68,7 +68,7 @@ def test_warcio_check_finds_a_changed_byte(tmp_path):
 
 
 def test_warcio_check_accepts_chunked_messages(tmp_path):
-    """Warcio digests a payload with its framing, the standard without: neither may call the record damaged."""
+    """The tool digests payloads with their framing, the standard without: neither calls it damaged."""
     write_warc(tmp_path / "data.warc.gz", [chunked()])
     assert check(tmp_path / "data.warc.gz").returncode == 0
 
