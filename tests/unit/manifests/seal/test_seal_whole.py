@@ -178,6 +178,14 @@ def test_wrong_seals_are_refused(expected, files, changes):
     assert found.state is not SealState.SEALED
 
 
+def test_token_of_a_batch_that_the_signature_is_not_in_stamps_nothing():
+    """Everything in order and logged, but the path is another capture's: the state stays *signed*."""
+    files = logged(SIGNED | batch_files(BATCH, 1) | stamp_files("batch", stamp(BATCH.root_file)))
+    found = verdict(files)
+    assert (found.state, found.interval) == (SealState.SIGNED, None)
+    assert codes(found) == {Code.BATCH_PATH_WRONG, Code.UNSEALED}
+
+
 def test_policy_asks_for_more_tokens():
     """With two required, one token leaves the capture *signed*; two of different authorities seal it."""
     both = Trust(TRUST.keys, TRUST.authorities, TRUST.logs, SealPolicy(tokens_required=2))
