@@ -116,7 +116,7 @@ class Http1Splitter:
             with contextlib.suppress(SplitError):
                 while self._take_server():
                     pass
-        elif client and self._waiting:
+        elif client and self._undecided and self._sending is None:
             self._waiting[-1].note(f"{len(client)} bytes of the client's waited for the answer: {why}")
         if self._sending is not None:
             self._sending.framing.take_rest(client)

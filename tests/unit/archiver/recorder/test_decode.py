@@ -88,6 +88,16 @@ def test_missing_keys_are_a_problem(tmp_path: Path, tls) -> None:
     assert decoded.connections[0].error is not None
 
 
+def test_fault_in_tls_keeps_what_came_before(tmp_path: Path, tls) -> None:
+    """A record that does not verify ends the connection; what came before it, in one piece too, is kept."""
+    recording, keys = tls
+    *before, (_, good), _, (_, bad), _, _ = recording.wire
+    wire = [*before, (1, good + bad[:-1] + bytes([bad[-1] ^ 1]))]
+    seen, decoded = lab.decode_bytes(tmp_path, lab.wire_bytes(wire, port=443), keys=keys)
+    assert [one.response_body for one in seen] == [b"hello"]
+    assert decoded.problems[0].startswith("connection 1 (evidence.example): tls stream")
+
+
 def test_keys_that_end_early_cut_the_exchange(tmp_path: Path, tls) -> None:
     """Where the keys of one direction are missing the exchanges begun are marked, never silently short."""
     recording, keys = tls

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archiver.capture.recorder.decode import DecodeLimits
+from archiver.capture.recorder.splitter import Origin
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: evidence.example\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")
@@ -222,6 +223,28 @@ def test_upload_that_is_cut(tmp_path: Path) -> None:
     assert "5 of 10 bytes" in one.exchange.notes[0]
 
 
+def test_chunked_upload_that_is_cut(tmp_path: Path) -> None:
+    """A chunked request body keeps the last bytes too, though they are no whole line."""
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    (one,), _ = lab.play(tmp_path, (0, post + b"3\r\nabc\r\n1"))
+    assert one.request_body == b"3\r\nabc\r\n1"
+    assert "the last chunk did not arrive" in one.exchange.notes[0]
+
+
+def test_times_of_requests_in_a_row(tmp_path: Path) -> None:
+    """A request begins when its first byte came, also in the piece that ends the one before it."""
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    script = [
+        (0, post + b"1\r\na\r\n0"),
+        (0, b"\r\n\r\n" + GET[:9]),
+        (0, GET[9:] + GET),
+        (1, sized(1) + b"x"),
+    ]
+    seen, _ = lab.play(tmp_path, *script)
+    assert [(one.exchange.started_at_ns - lab.START_NS) // 1000 for one in seen] == [1, 2, 3]
+    assert seen[0].exchange.response_at_ns == lab.START_NS + 4000
+
+
 def test_pipelining(tmp_path: Path) -> None:
     """Requests sent ahead get their answers in order."""
     requests = b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(4))
@@ -274,6 +297,22 @@ def test_url(tmp_path: Path, request_head: bytes, url: str) -> None:
     (one,), _ = lab.play(tmp_path, (0, request_head), (1, sized(0)))
     assert one.exchange.url == url
     assert one.exchange.request_head == request_head
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "tls", "url"),
+    [
+        ("a.example", 443, True, "https://a.example/x"),
+        ("a.example", 80, True, "https://a.example:80/x"),
+        ("a.example", 80, False, "http://a.example/x"),
+        ("a.example", 443, False, "http://a.example:443/x"),
+        ("2001:db8::7", 8080, False, "http://[2001:db8::7]:8080/x"),
+    ],
+)
+def test_url_without_a_host_field(tmp_path: Path, host: str, port: int, tls: bool, url: str) -> None:
+    """Without a Host field the connection's own host and port stand in the URL."""
+    origin = Origin(1, host, port, "198.51.100.7", port, tls, tmp_path)
+    assert origin.url("", "/x") == url
 
 
 UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

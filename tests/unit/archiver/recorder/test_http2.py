@@ -296,6 +296,16 @@ def test_length_that_is_wrong(tmp_path: Path, fields, body: bytes, note: str) ->
     assert (one.response_body, "".join(one.exchange.notes)) == (body, note)
 
 
+@pytest.mark.parametrize(("method", "status"), [(b"GET", b"304"), (b"GET", b"204"), (b"HEAD", b"200")])
+def test_length_of_what_is_not_sent(tmp_path: Path, method: bytes, status: bytes) -> None:
+    """Where no body can come its length is no promise."""
+    pseudo = [(b":method", method), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")]
+    head = block((b":status", status), (b"content-length", b"9"))
+    script = [(0, PREFACE + frame(HEADERS, 5, 1, block(*pseudo))), (1, frame(HEADERS, 5, 1, head))]
+    (one,), _ = lab.play(tmp_path, *script)
+    assert (one.response_body, one.exchange.notes) == (b"", [])
+
+
 @pytest.mark.parametrize(
     "field",
     [
@@ -343,6 +353,10 @@ FAULTS = {
     "no preface": ([(0, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")], None),
     "frame too long": ([(0, ASK), (1, b"\xff\xff\xff\0\0\0\0\0\1")], "a frame of 16777215 bytes"),
     "padding too long": ([(0, ASK), (1, frame(DATA, PADDED, 1, b"\x09abc"))], "more padding than payload"),
+    "padding of everything": (
+        [(0, ASK), (1, frame(DATA, PADDED, 1, b"\x04abc"))],
+        "more padding than payload",
+    ),
     "padding of nothing": ([(0, ASK), (1, frame(DATA, PADDED, 1))], "more padding than payload"),
     "continuation alone": ([(0, ASK), (1, frame(CONTINUATION, 4, 1))], "without a header block"),
     "data in a block": ([(0, ASK), (1, frame(HEADERS, 0, 1) + frame(DATA, 0, 1))], "inside a header block"),
