@@ -98,6 +98,23 @@ def test_a_large_put_whose_answer_was_lost_is_found(store, proxy):
     assert uploads(store) == []
 
 
+def test_a_completion_that_the_server_has_forgotten_is_found(store, proxy):
+    """Some servers answer the retry of a completion that had succeeded with NoSuchUpload: it is there."""
+    proxy.faults.append(Fault("POST", "uploadId", after=faults.lost))
+    proxy.faults.append(Fault("POST", "uploadId", before=faults.error(404, "NoSuchUpload")))
+    assert store.put("k", LARGE).sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert read(store, "k") == LARGE
+
+
+def test_an_upload_that_was_ended_by_others_is_no_success(store, proxy):
+    """NoSuchUpload without a retry means that somebody ended the upload: nothing is there, as is said."""
+    proxy.faults.append(Fault("POST", "uploadId", before=faults.error(404, "NoSuchUpload")))
+    with pytest.raises(StoreUnavailable, match="E635"):
+        store.put("k", LARGE)
+    with pytest.raises(ObjectMissing):
+        store.stat("k")
+
+
 def test_a_lost_part_is_sent_again(store, proxy):
     """A part whose answer was lost is sent again and the object is whole."""
     proxy.faults.append(Fault("PUT", "partNumber=2", after=faults.lost))
