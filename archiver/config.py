@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     resolve: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
     allow_private_network: bool = False
     upstream: Line = ""
-    ntp_servers: Annotated[tuple[str, ...], Meta(max_length=10)] = ()
+    ntp_servers: Annotated[tuple[str, ...], Meta(max_length=10)] = ("time.cloudflare.com", "pool.ntp.org")
     tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ()
     view: View = View()
     limits: Limits = Limits()

@@ -144,7 +144,7 @@ async def run_captures(
 async def _start(
     stack: AsyncExitStack, store: Store, settings: Settings, progress: Progress, jobs: int
 ) -> _Run:
-    clock = asyncio.create_task(asyncio.to_thread(circumstances.ask_clock, settings.ntp_servers))
+    clock = asyncio.create_task(circumstances.clock_in_time(settings.ntp_servers))
     executable = browsers.find_browser(settings.browser or None)
     cache = cache_folder()
     facts = await asyncio.to_thread(describe, executable, cache, settings.view, settings.user_agent)

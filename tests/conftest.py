@@ -14,6 +14,10 @@ import pytest
 from tests import s3server
 
 
+# No test asks a time server: nothing here may need a network beyond loopback.
+os.environ["ARCHIVER_NTP_SERVERS"] = ""
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory):
     """One real S3 server for the whole run, also where several workers share the tests."""
