@@ -104,8 +104,8 @@ class CustodyLog(LogReader):
         """Finish what a writer that died had begun; the checkpoint after that. Raises as ``append``."""
         return self._settle()[0]
 
-    def find(self, entries: Sequence[bytes], since: int = 0) -> int | None:
-        """Where the batch of exactly *entries* went, at size *since* or later; None when nowhere.
+    def find(self, entries: Sequence[bytes]) -> int | None:
+        """The size of the log that the batch of exactly *entries* was appended to; None when it was not.
 
         For a writer that does not know whether its append went through (step 10).
         """
@@ -113,7 +113,7 @@ class CustodyLog(LogReader):
         head = self.settle()
         for key in self.store.list("intent/"):
             size = int(key.removeprefix("intent/"))
-            if since <= size < head.size and self.store.get(key) == batch:
+            if size < head.size and self.store.get(key) == batch:
                 return size
         return None
 

@@ -486,13 +486,6 @@ class Code(enum.Enum):
         Severity.FAILURE,
         Area.COMPLETENESS,
     )
-    RENEWAL_MALFORMED = (
-        "renewal-malformed",
-        "E470",
-        "bytes are not a renewal of a seal",
-        Severity.FAILURE,
-        Area.TIME,
-    )
     RENEWAL_MISMATCH = (
         "renewal-mismatch",
         "E471",

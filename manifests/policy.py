@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-MAX_BATCH_WAIT_S = 60
-
 
 class SealPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Requirements on a seal, from the ``[policy]`` table of the trust file.
