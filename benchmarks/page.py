@@ -1,4 +1,4 @@
-"""The page that the overhead is measured on: 1.5 MB in 40 resources, served on loopback by a process of its own."""
+"""The page that overhead is measured on: 1.5 MB in 40 resources, served by a process of its own."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ import pytest
 
 from tests import s3server
 
-
 # No test asks a time server: nothing here may need a network beyond loopback.
 os.environ["ARCHIVER_NTP_SERVERS"] = ""
 

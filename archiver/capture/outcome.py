@@ -7,6 +7,8 @@ count only on pages with little else on them: an article *about* a removal is a 
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib import resources
 from typing import Literal
 
 import msgspec
@@ -173,49 +175,23 @@ def _by_status(facts: Facts) -> Outcome | None:
     return None
 
 
-_NOTICES: tuple[tuple[OutcomeKind, str, str], ...] = (
-    (
-        "challenge",
-        "a check that the visitor is human",
-        r"checking your browser|verify(ing)? (that )?you are (a )?human|just a moment\.\.\.|проверка браузера|подтвердите,? что вы не робот|вы не робот|робот емес(тігіңізді|піз)|captcha|ddos-guard|enable javascript and cookies to continue|attention required",
-    ),
-    (
-        "geo-blocked",
-        "the content is not offered in this country",
-        r"not available in your (country|region)|isn't available in your (country|region)|недоступ\w+ в вашей стране|недоступ\w+ в вашем регионе|сіздің (еліңізде|аймағыңызда) қолжетімсіз|restricted in your country",
-    ),
-    (
-        "blocked",
-        "access is restricted by a decision of an authority",
-        r"роскомнадзор|доступ (к (данному )?(информационному )?ресурсу|к сайту|к странице)?\s*(был )?(ограничен|заблокирован)|заблокирован\w* (по (решению|требованию)|на основании)|ресурс заблокирован|қолжетімділік (шектелген|шектелді)|бұғатталған|access (to this (site|resource) )?(has been |is )?(restricted|blocked) (by|in accordance|pursuant|under)|eais\.rkn|единый реестр|реестр\w* запрещ",
-    ),
-    (
-        "removed",
-        "the content was taken down",
-        r"(post|content|video|account|channel|profile|page|photo)\w* (has been|was|have been|is) (removed|deleted|taken down|terminated|suspended|disabled|hidden)|we removed|removed (your|the|this) (post|content)|we('ve| have) (removed|suspended|disabled)|(публикаци|пост|запис|видео|аккаунт|канал|страниц|материал|контент|профил)\w* (был\w* |)(удал[её]н|заблокирован|снят|скрыт|приостановлен)\w*|нарушени\w* прав на (интеллектуальн|товарн)|intellectual property|trademark|жойыл(ған|ды)|өшіріл(ген|ді)|аккаунт\w* бұғатта",
-    ),
-    (
-        "login-wall",
-        "the page asks to log in",
-        r"(log|sign) ?in to (continue|see|view)|you must (log|sign) in|please (log|sign) in|log in or sign up|войдите,? чтобы|войти,? чтобы|авторизуйтесь|необходимо (войти|авторизоваться)|вход(ите)? в аккаунт|кіріңіз|жүйеге кіру|create (new )?account",
-    ),
-    (
-        "parked",
-        "the domain is for sale or parked",
-        r"domain (name )?(is )?(for sale|parked|may be for sale)|buy this domain|домен (продаётся|продается|припаркован)|this domain has been seized|домен сатыл",
-    ),
-    (
-        "overloaded",
-        "the site says that it is overloaded or under attack",
-        r"ddos|service (is )?(temporarily )?unavailable|сервис временно недоступен|сайт временно недоступен|технические работы|сайт уақытша қолжетімсіз|bad gateway",
-    ),
-    (
-        "not-found",
-        "the page says that there is nothing here",
-        r"\b404\b|page (was )?not found|страница не найдена|такой страницы (нет|не существует)|(бет|парақша) табылмады|content isn't available (right now|at the moment)|this page isn't available|sorry, this page",
-    ),
-)
-_COMPILED = tuple((kind, said, re.compile(pattern, re.IGNORECASE)) for kind, said, pattern in _NOTICES)
+class _Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: OutcomeKind
+    says: str
+    patterns: tuple[str, ...]
+
+
+class _Notices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    notice: tuple[_Notice, ...]
+
+
+def _read_notices() -> tuple[tuple[OutcomeKind, str, re.Pattern[str]], ...]:
+    text = resources.files("archiver.capture").joinpath("outcome_notices.toml").read_text(encoding="utf-8")
+    notices = msgspec.convert(tomllib.loads(text), _Notices).notice
+    return tuple((n.kind, n.says, re.compile("|".join(n.patterns), re.IGNORECASE)) for n in notices)
+
+
+_NOTICES = _read_notices()
 _LOGIN_PATH = re.compile(r"/(accounts/)?(login|signin|sign-in|auth|checkpoint)(/|\.|\?|$)", re.IGNORECASE)
 
 
@@ -226,7 +202,7 @@ def _by_notice(facts: Facts) -> Outcome | None:
         return _outcome("login-wall", "the address led to a login page", [f"ended at {facts.final_url}"], 95)
     if len(facts.text) > NOTICE_CHARS:
         return None
-    for kind, said, pattern in _COMPILED:
+    for kind, said, pattern in _NOTICES:
         for place, value in (("title", facts.title), ("text", facts.text)):
             if match := pattern.search(value):
                 quoted = " ".join(value[max(match.start() - 40, 0) : match.end() + 60].split())
