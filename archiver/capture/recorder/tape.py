@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from archiver.capture.recorder.peer import CAN_CHECK, peer_owner
@@ -257,7 +257,7 @@ class TapeServer:
             raise Refusal("peer", f"more than {limit} connections at once")
 
     def _open(self, number: int, route: Route, client: socket.socket, server: socket.socket) -> bool:
-        facts = asdict(route) | {"local": server.getsockname()[:2]}
+        facts = route.facts() | {"local": server.getsockname()[:2]}
         if not self.record(number, Kind.OPENED, encode_facts(facts)) or self._stopped:
             return False
         self._counts["opened"] += 1
@@ -274,7 +274,7 @@ class TapeServer:
                 client.send(refusal.answer)
 
     def _record_refusal(self, number: int, refusal: Refusal, route: Route | None) -> None:
-        facts = asdict(route) if route else {}
+        facts = route.facts() if route else {}
         facts |= {"stage": refusal.stage, "error": refusal.error, "errno": refusal.errno}
         self.record(number, Kind.REFUSED, encode_facts(facts))
 

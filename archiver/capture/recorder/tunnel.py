@@ -65,6 +65,9 @@ class _Pipe:
         self.way = way
         self.source = source
         self.sink = sink
+        # Numbers, because the loop's selector formats a whole socket for each look-up that misses.
+        self.source_fd = source.fileno()
+        self.sink_fd = sink.fileno()
         self.pending: bytes | memoryview = b""  # on record, not yet taken by the sink's kernel
         self.received_bytes = 0
         self.dropped_bytes = 0
@@ -92,8 +95,8 @@ class _Pipe:
         sent = self._try_send(data)
         if sent < len(data) and not self.sink_gone:
             self.pending = bytes(data[sent:])
-            self.tunnel.loop.remove_reader(self.source)
-            self.tunnel.loop.add_writer(self.sink, self.write)
+            self.tunnel.loop.remove_reader(self.source_fd)
+            self.tunnel.loop.add_writer(self.sink_fd, self.write)
 
     def write(self) -> None:
         """Send what is pending; when nothing is left, read on."""
@@ -103,8 +106,8 @@ class _Pipe:
             return
         self.pending = memoryview(self.pending)[sent:]
         if not self.pending:
-            self.tunnel.loop.remove_writer(self.sink)
-            self.tunnel.loop.add_reader(self.source, self.read)
+            self.tunnel.loop.remove_writer(self.sink_fd)
+            self.tunnel.loop.add_reader(self.source_fd, self.read)
 
     def _try_send(self, data: bytes | memoryview) -> int:
         try:
@@ -123,7 +126,7 @@ class _Pipe:
             self.tunnel.lost(self, "connection reset")
             return
         self.ended = True
-        self.tunnel.loop.remove_reader(self.source)
+        self.tunnel.loop.remove_reader(self.source_fd)
         if self.tunnel.record(self.way.eof):
             self._shut_sink()
             self.tunnel.ended(self)
@@ -152,9 +155,9 @@ class _Pipe:
         self.sink_gone = True
         self.dropped_bytes += len(self.pending)
         self.pending = b""
-        self.tunnel.loop.remove_writer(self.sink)
+        self.tunnel.loop.remove_writer(self.sink_fd)
         if not self.ended:
-            self.tunnel.loop.add_reader(self.source, self.read)
+            self.tunnel.loop.add_reader(self.source_fd, self.read)
 
 
 class Tunnel:
@@ -196,7 +199,7 @@ class Tunnel:
         self._up = _Pipe(self, _FROM_CLIENT, client, server)
         self._down = _Pipe(self, _FROM_SERVER, server, client)
         for pipe in (self._up, self._down):
-            self.loop.add_reader(pipe.source, pipe.read)
+            self.loop.add_reader(pipe.source_fd, pipe.read)
 
     def record(self, kind: Kind, data: memoryview | bytes = b"") -> bool:
         """Write a frame of this connection; False when everything has been stopped instead."""
@@ -229,7 +232,7 @@ class Tunnel:
 
     def lost(self, pipe: _Pipe, why: str) -> None:
         """Take note that the source of *pipe* is gone without an end, and pass that on."""
-        self.loop.remove_reader(pipe.source)
+        self.loop.remove_reader(pipe.source_fd)
         pipe.ended = True
         self.reverse(pipe).lose_sink()
         if not self._reset:
@@ -285,8 +288,8 @@ class Tunnel:
             "server_bytes_unsent": self._down.unsent_bytes(),
         }
         for pipe in (self._up, self._down):
-            self.loop.remove_reader(pipe.source)
-            self.loop.remove_writer(pipe.source)
+            self.loop.remove_reader(pipe.source_fd)
+            self.loop.remove_writer(pipe.source_fd)
             if reset:
                 pipe.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             pipe.source.close()

@@ -45,7 +45,11 @@ class Route:
     tried: list[dict[str, Any]] = field(default_factory=list)
     rule: str | None = None
     upstream: str | None = None
-    guard: str = CHECKED
+    guard: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 async def open_route(
@@ -103,7 +107,7 @@ async def _open_first(route: Route, policy: RelayPolicy, own_ports: Collection[i
             refusal = error
             route.tried.append({"ip": ip, "error": error.error, "errno": error.errno})
         else:
-            route.ip = ip
+            route.ip, route.guard = ip, CHECKED
             return server
     raise refusal
 
