@@ -233,7 +233,7 @@ def _reason(forms: list[Address], name: str) -> str:
 
 
 def _class_of(address: Address) -> str:
-    return next(name for network, name in _CLASSES if address in network)
+    return next((name for network, name in _CLASSES if address in network), "")
 
 
 @functools.lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ CACHE_S = 60.0
 """As long as Chromium keeps an answer of the system resolver, which tells no TTL."""
 RESOLVER_THREADS = 32
 
-_HOST = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_HOST = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _RULE = re.compile(
     r"(?P<host>[^:\[\]]+)(?::(?P<port>[0-9]+))?:(?P<address>\[[^\[\]]+\]|[^:\[\]]+)(?::(?P<to_port>[0-9]+))?"
 )
@@ -100,7 +100,7 @@ def parse_resolve_rule(text: str) -> ResolveRule:
     if parts is None:
         raise _bad(text, "HOST[:PORT]:ADDRESS[:PORT]", f"{text[:60]!r}")
     host, port, address, to_port = parts
-    if not _HOST.fullmatch(normal_host(host)):
+    if not _HOST.fullmatch(host.lower()):
         raise _bad(text, "an ASCII host name, *.suffix or *", f"{host[:60]!r}")
     try:
         dialled = str(ipaddress.ip_address(address.strip("[]")))
