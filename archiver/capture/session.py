@@ -331,7 +331,7 @@ _SCROLL = """(async () => {
     y = Math.min(y + Math.floor(innerHeight * 0.9), root.scrollHeight - innerHeight);
     scrollTo({top: y, behavior: "instant"});
     steps += 1;
-    await frame(); await frame();
+    await frame();
   }
   return {steps, reached: Math.floor(y + innerHeight)};
 })()"""
