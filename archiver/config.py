@@ -27,7 +27,7 @@ MAX_CONFIG_BYTES = 256 * 1024
 MAX_MS = 24 * 3600 * 1000
 FILE_NAME = "archiver.toml"
 PREFIX = "ARCHIVER_"
-NOT_SETTINGS = frozenset({"CONFIG", "DEBUG"})
+NOT_SETTINGS = frozenset({"CONFIG", "DEBUG", "KEY_PASSPHRASE"})
 """Variables that other parts read."""
 
 Line = Annotated[str, Meta(max_length=4_096)]
@@ -57,7 +57,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         allow_private_network: Let captures reach private and loopback addresses; recorded.
         upstream: Proxy to dial through (``socks5://``, ``socks5h://``, ``http://``); empty for none.
         ntp_servers: Asked for the time; with none the clock is recorded as not checked.
-        tsa: Names of the time stamping authorities to ask.
+        key: Signing key: a private key file, or the ``.pub`` file of a key that ssh-agent holds; empty for
+            ``keys/record`` in the configuration folder. Without a key captures stay unsealed.
+        key_passphrase_file: File with the passphrase, 0600; empty to ask, or to take it from
+            ``ARCHIVER_KEY_PASSPHRASE``.
+        trust: Trust file; empty for ``trust.toml`` in the configuration folder.
+        tsa: Known time stamping authorities that a new trust file begins with.
+        actor: Pseudonym under which the custody log names who acts here.
         view: How the browser presents itself.
         limits: Budgets of one capture.
     """
@@ -78,14 +84,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_private_network: bool = False
     upstream: Line = ""
     ntp_servers: Annotated[tuple[str, ...], Meta(max_length=10)] = ("time.cloudflare.com", "pool.ntp.org")
-    tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ()
+    key: Line = ""
+    key_passphrase_file: Line = ""
+    trust: Line = ""
+    tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ("digicert", "sectigo")
+    actor: Annotated[str, Meta(min_length=1, max_length=100)] = "archiver"
     view: View = View()
     limits: Limits = Limits()
 
 
 DEFAULTS = Settings()
 TABLES = ("view", "limits")
-PATHS = ("store", "spool", "browser", "ca_files")
+PATHS = ("store", "spool", "browser", "ca_files", "key", "key_passphrase_file", "trust")
 
 Values = dict[str, Any]
 
@@ -117,6 +127,16 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
 def cache_folder() -> Path:
     """Return the folder for what can be made again, such as catalogues."""
     return _xdg(os.environ, "XDG_CACHE_HOME", "~/.cache") / "archiver"
+
+
+def config_folder() -> Path:
+    """Return the folder for keys and the trust file."""
+    return _xdg(os.environ, "XDG_CONFIG_HOME", "~/.config") / "archiver"
+
+
+def trust_path(settings: Settings) -> Path:
+    """Return where the trust file lies."""
+    return Path(settings.trust) if settings.trust else config_folder() / "trust.toml"
 
 
 def _xdg(environment: Mapping[str, str], variable: str, fallback: str) -> Path:

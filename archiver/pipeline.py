@@ -34,6 +34,8 @@ from archiver.errors import ArchiverError, EnvironmentUnfit
 from archiver.incidents.register import Seed
 from archiver.packing import RECORD_NAME, pack
 from archiver.progress import Progress
+from archiver.seal_run import sealed_as_they_come, unsealed
+from archiver.sealing import Sealer, seal
 from archiver.spool import Spool, leftovers, new_capture_id
 from archiver.storing import begin_store, store_capture
 from archiver.summary import CaptureSummary, load_summary, summarise
@@ -114,8 +116,11 @@ async def run_captures(
     jobs: int,
     progress: Progress,
     repeat: bool,
+    sealer: Sealer | None = None,
 ) -> AsyncIterator[CaptureSummary]:
     """Capture *seeds* into *store* and yield each capture when it is stored, in the order of finishing.
+
+    With a *sealer* they are yielded when they are sealed, or have come as far as proof can be had.
 
     What an earlier run left unfinished is completed first. One failed capture stops no other; a failure
     of the machine or the store stops the run, after what was loaded has been kept.
@@ -127,6 +132,7 @@ async def run_captures(
         jobs: Pages loaded at once, at least 1.
         progress: Is told what happens.
         repeat: Capture again what the store holds already.
+        sealer: Seals what was captured; None leaves captures unsealed.
 
     Raises:
         ArchiverError, StoreError: The run cannot go on.
@@ -134,11 +140,32 @@ async def run_captures(
     await asyncio.to_thread(begin_store, store)
     async with AsyncExitStack() as stack:
         run = await _start(stack, store, settings, progress, jobs)
-        async for summary in _complete_leftovers(run):
+        captures = _everything(run, seeds, jobs, repeat=repeat)
+        if sealer is None:
+            async for summary in captures:
+                yield summary
+            return
+        async for summary in sealed_as_they_come(sealer, captures, progress, asyncio.to_thread):
+            await asyncio.to_thread(run.catalogue.add, summary)
             yield summary
-        wanted = seeds if repeat else _not_yet_captured(run, seeds)
-        async for summary in _capture_all(run, iter(wanted), jobs):
-            yield summary
+        await asyncio.to_thread(_seal_older, run, sealer)
+
+
+def _seal_older(run: _Run, sealer: Sealer) -> None:
+    """Complete what an earlier run could not seal, such as for want of a timestamp authority."""
+    older = unsealed(run.catalogue.find())
+    for sealing in seal(sealer, [one.capture_id for one in older]):
+        run.catalogue.add(load_summary(run.store, sealing.capture_id))
+
+
+async def _everything(
+    run: _Run, seeds: Iterable[Seed], jobs: int, *, repeat: bool
+) -> AsyncIterator[CaptureSummary]:
+    async for summary in _complete_leftovers(run):
+        yield summary
+    wanted = seeds if repeat else _not_yet_captured(run, seeds)
+    async for summary in _capture_all(run, iter(wanted), jobs):
+        yield summary
 
 
 async def _start(

@@ -31,11 +31,13 @@ from manifests.custody_event import encode_event, new_event
 from manifests.custody_log import MAX_BATCH_ENTRIES, CustodyLog
 from manifests.errors import MalformedRecord
 from manifests.keys import Signer, fingerprint
+from manifests.renewal import make_renewal, renewal_name
 from manifests.seal import (
     LOG_ENTRY,
     LOG_PROOF,
     SIGNATURE,
     SealState,
+    SealVerdict,
     batch_files,
     sealed_digests,
     stamp_files,
@@ -233,8 +235,8 @@ def _put(store: Store, capture: Sealing, files: Mapping[str, bytes]) -> None:
         capture.files[name] = files[name]
 
 
-def _judge(trust: Trust, capture: Sealing) -> None:
-    verdict = verify_seal(
+def _verdict(trust: Trust, capture: Sealing) -> SealVerdict:
+    return verify_seal(
         capture.record,
         capture.files,
         trust,
@@ -242,6 +244,10 @@ def _judge(trust: Trust, capture: Sealing) -> None:
         captured_at=capture.captured_at,
         now=datetime.now(UTC),
     )
+
+
+def _judge(trust: Trust, capture: Sealing) -> None:
+    verdict = _verdict(trust, capture)
     capture.state = verdict.state
     if verdict.state in {SealState.UNSEALED, SealState.SIGNED}:
         capture.problems += [str(finding) for finding in verdict.findings]
@@ -301,3 +307,29 @@ def _store_leftovers(sealer: Sealer) -> None:
             files = {path.name: path.read_bytes() for path in capture_folder.iterdir()}
             _put(sealer.store, Sealing(capture_folder.name), files)
         shutil.rmtree(folder)
+
+
+def renew(sealer: Sealer, capture_ids: Iterable[str], before: datetime) -> Iterator[Sealing]:
+    """Stamp again what can be relied on only until *before*: old tokens and digests under a new token.
+
+    Raises:
+        EnvironmentUnfit, StoreError, ManifestError: As ``seal``.
+    """
+    with _alone(sealer.staging):
+        _store_leftovers(sealer)
+        for capture_id in capture_ids:
+            capture = _open(sealer.store, capture_id)
+            verdict = _verdict(sealer.trust, capture)
+            if verdict.good_until is None or verdict.good_until >= before:
+                continue
+            capture.state = verdict.state
+            number, data = make_renewal(capture.files, capture.record)
+            name = renewal_name(number)
+            stamps, failures = _ask(sealer.trust, data)
+            capture.problems += [str(each) for each in failures]
+            if stamps:
+                files = {f"{name}.json": data} | _named(name, stamps)
+                folder = _stage(sealer.staging, {capture_id: files})
+                _put(sealer.store, capture, files)
+                shutil.rmtree(folder)
+            yield capture

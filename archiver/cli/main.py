@@ -13,10 +13,15 @@ import archiver.cli.batch
 import archiver.cli.capture
 import archiver.cli.doctor
 import archiver.cli.export
+import archiver.cli.key
 import archiver.cli.list
+import archiver.cli.log
 import archiver.cli.open
 import archiver.cli.reindex
+import archiver.cli.seal
 import archiver.cli.show
+import archiver.cli.trust
+import archiver.cli.tsa
 import archiver.cli.verify
 from archiver.cli.options import EXIT_CODES
 from archiver.cli.output import clean, say
@@ -52,6 +57,12 @@ for _command in (
     archiver.cli.show.show,
     archiver.cli.open.open_capture,
     archiver.cli.verify.verify,
+    archiver.cli.seal.seal,
+    archiver.cli.seal.renew,
+    archiver.cli.key.key,
+    archiver.cli.trust.trust,
+    archiver.cli.log.log,
+    archiver.cli.tsa.tsa,
     archiver.cli.export.export,
     archiver.cli.reindex.reindex,
     archiver.cli.doctor.doctor,

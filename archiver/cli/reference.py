@@ -26,9 +26,16 @@ def _lines() -> Iterator[str]:
     yield "|---|---|"
     for code, meaning in EXIT_MEANINGS.items():
         yield f"| {code.value} | {meaning} |"
-    yield from _section("archiver", cli)
-    for name, command in sorted(cli.commands.items()):
-        yield from _section(f"archiver {name}", command)
+    for title, command in walk("archiver", cli):
+        yield from _section(title, command)
+
+
+def walk(title: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Yield *command* and every command below it, each with its full name."""
+    yield title, command
+    if isinstance(command, click.Group):
+        for name, inner in sorted(command.commands.items()):
+            yield from walk(f"{title} {name}", inner)
 
 
 def _section(title: str, command: click.Command) -> Iterator[str]:

@@ -11,12 +11,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from archiver.cli.custody import sealer_of
 from archiver.cli.output import clean, error_console, print_captures, print_json, say
 from archiver.config import Settings
 from archiver.errors import ExitCode
 from archiver.incidents.register import RowProblem, Seed
 from archiver.progress import Progress
+from archiver.sealing import Sealer
+from archiver.storing import begin_store
 from archiver.summary import CaptureSummary
+from storage.interface import Store
 from storage.open import open_store
 
 
@@ -44,8 +48,11 @@ class Run:
 def run_seeds(seeds: Sequence[Seed], settings: Settings, *, repeat: bool) -> Run:
     """Capture *seeds* into the store of *settings* and show how it goes."""
     run = Run()
+    store = open_store(settings.store)
+    begin_store(store)
+    sealer = sealer_of(settings, store, run.problems)
     with _bar() as bar:
-        asyncio.run(_run(seeds, settings, run, _Display(run, bar, len(seeds)), repeat=repeat))
+        asyncio.run(_run(seeds, settings, store, sealer, _Display(run, bar, len(seeds)), repeat=repeat))
     return run
 
 
@@ -71,16 +78,27 @@ def say_row(register: str, problem: RowProblem) -> None:
 
 
 async def _run(
-    seeds: Sequence[Seed], settings: Settings, run: Run, progress: Progress, *, repeat: bool
+    seeds: Sequence[Seed],
+    settings: Settings,
+    store: Store,
+    sealer: Sealer | None,
+    display: _Display,
+    *,
+    repeat: bool,
 ) -> None:
     # Here, so that commands that need no browser start without Playwright.
     from archiver.pipeline import run_captures  # noqa: PLC0415
 
-    store = open_store(settings.store)
     async for summary in run_captures(
-        seeds, store, settings, jobs=settings.jobs, progress=progress, repeat=repeat
+        seeds,
+        store,
+        settings,
+        jobs=settings.jobs,
+        progress=display,
+        repeat=repeat,
+        sealer=sealer,
     ):
-        run.captures.append(summary)
+        display.run.captures.append(summary)
 
 
 def _as_json(run: Run, rows: Sequence[RowProblem], duplicates: Sequence[RowProblem]) -> dict[str, Any]:
@@ -119,7 +137,7 @@ class _Display(Progress):
     """Keeps what is told in a run, moves the bar, and prints a line for each seed."""
 
     def __init__(self, run: Run, bar: Bar, total: int) -> None:
-        self._run = run
+        self.run = run
         self._bar = bar
         self._task = bar.add_task("", total=total, now="")
         self._total = total
@@ -141,11 +159,11 @@ class _Display(Progress):
         self._line(f"{summary.outcome}: {clean(summary.url)}")
 
     def skipped(self, seed: Seed, why: str) -> None:
-        self._run.skipped.append((seed, why))
+        self.run.skipped.append((seed, why))
         self._bar.advance(self._task)
 
     def problem(self, text: str) -> None:
-        self._run.problems.append(text)
+        self.run.problems.append(text)
         self._line(f"note: {clean(text, 200)}")
 
     def _show(self, seed: Seed, phase: str) -> None:

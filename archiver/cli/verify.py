@@ -12,6 +12,7 @@ import click
 from archiver.cli.options import command, settings_of, store_option
 from archiver.cli.output import print_json, print_lines
 from archiver.cli.stores import CAPTURE_ID, capture_ids, full_ids
+from archiver.config import trust_path
 from archiver.errors import ExitCode, UsageError
 from archiver.store_set import evidence_set
 from archiver.summary import capture_prefix
@@ -58,7 +59,8 @@ def verify(
     """Check that captures are what their records say, and what of it is proven.
 
     A target is a capture ID (or its beginning) of the store, or the folder of an export or of one
-    capture. Works offline; needs no browser. Without --trust a seal is not checked, and nothing passes.
+    capture. Works offline; needs no browser. Without --trust the trust file of this installation decides;
+    where there is none a seal is not checked, and nothing passes.
     """
     if bool(targets) == every:
         raise UsageError(
@@ -66,7 +68,9 @@ def verify(
             code="E279",
             hint="name what to verify, or give --all",
         )
-    check = seal_check(_trust(trust_file), datetime.now(UTC)) if trust_file else None
+    own_trust = trust_path(settings_of(config))
+    trusted = trust_file or (own_trust if own_trust.exists() else None)
+    check = seal_check(_trust(trusted), datetime.now(UTC)) if trusted else None
     unfinished: list[str] = []
     found = (
         _all(_store(config, store_url), unfinished)

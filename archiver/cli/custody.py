@@ -1,0 +1,63 @@
+"""What the commands that seal have in common: opening keys, and asking a person for the passphrase."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+
+from archiver.config import Settings
+from archiver.custodian import KeyLocked, open_sealer
+from archiver.errors import UsageError
+from archiver.seal_run import log_events
+from archiver.sealing import Sealer
+from manifests.custody_event import CustodyEvent
+from storage.interface import Store
+
+
+def ask_passphrase() -> str:
+    """Ask for the passphrase of the signing key."""
+    answer: str = click.prompt("passphrase of the signing key", hide_input=True, err=True)
+    return answer
+
+
+def asker() -> Callable[[], str] | None:
+    """Return the question, or None when nobody is there to answer it."""
+    return ask_passphrase if sys.stdin is not None and sys.stdin.isatty() else None
+
+
+def sealer_of(settings: Settings, store: Store, problems: list[str]) -> Sealer | None:
+    """Open what sealing needs; a key that cannot be opened is a problem of the run and stops no capture."""
+    try:
+        return open_sealer(settings, store, asker())
+    except KeyLocked as error:
+        problems.append(f"{error}; captures of this run stay unsealed ({error.hint})")
+        return None
+
+
+def required_sealer(settings: Settings, store: Store) -> Sealer:
+    """Open what sealing needs.
+
+    Raises:
+        UsageError: E288, there is no key.
+        KeyLocked: It cannot be opened.
+    """
+    sealer = open_sealer(settings, store, asker())
+    if sealer is None:
+        raise UsageError(
+            "sealing: expected a signing key, got none", code="E288", hint="run `archiver key new`"
+        )
+    return sealer
+
+
+def log_quietly(settings: Settings, store: Store, events: Callable[[Sealer], Sequence[CustodyEvent]]) -> bool:
+    """Log what was done where the key opens without a question; False when it was not logged."""
+    try:
+        sealer = open_sealer(settings, store, None)
+    except KeyLocked:
+        return False
+    if sealer is None:
+        return False
+    log_events(sealer, events(sealer))
+    return True

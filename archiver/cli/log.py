@@ -1,0 +1,117 @@
+"""``archiver log``: the custody log of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from archiver.cli.options import EXIT_CODES, command, settings_of, store_option
+from archiver.cli.output import clean, print_json, print_lines
+from archiver.config import Settings, trust_path
+from archiver.custodian import load_trust, log_origin, store_identity
+from archiver.custody import StoreLog
+from archiver.errors import EnvironmentUnfit, ExitCode, UsageError
+from manifests.checkpoint import open_checkpoint
+from manifests.log_reader import LogReader, compare_checkpoints
+from storage.interface import Store
+from storage.open import open_store
+
+
+@click.group("log", epilog=EXIT_CODES)
+def log() -> None:
+    """Show, check and publish the custody log of a store."""
+
+
+@command("show")
+@click.option("--capture", "capture_id", default="", metavar="ID", help="Only events of this capture.")
+@store_option
+def show(*, capture_id: str, store_url: str | None, config: Path | None, as_json: bool) -> ExitCode:
+    """List custody events, oldest first."""
+    _, reader = _reader(config, store_url)
+    events = [{"index": index, **_plain(event)} for index, event in reader.events(reader.head(), capture_id)]
+    if as_json:
+        print_json({"events": events})
+    else:
+        print_lines(
+            f"{one['index']} {one['at']} {one['type']} {one['capture_id']} {clean(one['details'], 100)}"
+            for one in events
+        )
+    return ExitCode.DONE
+
+
+@command("check")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A checkpoint that was published earlier; repeatable.",
+)
+@store_option
+def check(
+    *, against: tuple[Path, ...], store_url: str | None, config: Path | None, as_json: bool
+) -> ExitCode:
+    """Check the whole log: every tile, every entry, every checkpoint it has had, and those given."""
+    _, reader = _reader(config, store_url)
+    head = reader.head()
+    findings = reader.audit(head)
+    for path in against:
+        seen = open_checkpoint(path.read_bytes(), reader.key)
+        if forked := compare_checkpoints(seen, head):
+            findings.append(forked)
+        elif seen.size <= head.size:
+            reader.check_extends(seen, head)
+    facts = {"origin": head.origin, "size": head.size, "root": head.root.hex()}
+    told = [str(finding) for finding in findings]
+    if as_json:
+        print_json({**facts, "findings": told})
+    else:
+        print_lines([*(f"{name} {value}" for name, value in facts.items()), *told])
+    return ExitCode.EVIDENCE_FAILED if findings else ExitCode.DONE
+
+
+@command("publish")
+@click.argument("folder", type=click.Path(path_type=Path))
+@store_option
+def publish(*, folder: Path, store_url: str | None, config: Path | None, as_json: bool) -> ExitCode:
+    """Copy the newest checkpoint to FOLDER, to be kept out of reach of whoever keeps the store."""
+    store, reader = _reader(config, store_url)
+    head = reader.head()
+    path = folder / f"checkpoint-{store_identity(store)}-{head.size:012d}.txt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(head.note)
+    except OSError as error:
+        raise EnvironmentUnfit(
+            f"checkpoint {path}: expected a folder that can be written, got {error.strerror}",
+            code="E293",
+            hint="name another folder",
+        ) from error
+    print_json({"path": str(path), "size": head.size}) if as_json else print_lines([str(path)])
+    return ExitCode.DONE
+
+
+for _command in (show, check, publish):
+    log.add_command(_command)
+
+
+def _reader(config: Path | None, store_url: str | None) -> tuple[Store, LogReader]:
+    settings: Settings = settings_of(config, store=store_url)
+    store = open_store(settings.store)
+    origin = log_origin(store_identity(store))
+    key = next((one for one in load_trust(trust_path(settings)).logs if one.origin == origin), None)
+    if key is None:
+        raise UsageError(
+            f"custody log {origin}: expected its key in the trust file, got none",
+            code="E292",
+            hint="add it with `archiver trust add-log`",
+        )
+    return store, LogReader(StoreLog(store), key)
+
+
+def _plain(event: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.to_builtins(event)
+    return facts
