@@ -1,14 +1,17 @@
 """``make demo``: the whole job on the example sites, with the commands that a user would type.
 
-Serves the sites, captures the register into ``./archive``, verifies all of it, and writes one page on
-which the captures can be looked at. A second run captures nothing twice.
+Serves the sites, captures the register into ``./archive``, seals and verifies all of it, shows that one
+changed byte is found, and writes one page on which the captures can be looked at. A second run captures
+nothing twice. Its key and its timestamp authority are made for the demonstration and prove nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +20,8 @@ from typing import Any
 from archiver.errors import ExitCode
 from archiver.reports.index import render_index
 from archiver.summary import CaptureSummary
+from archiver.tsa_server import WARNING
+from archiver.tsa_server import serve as serve_tsa
 from examples.sites import REPOSITORY, serve
 
 ARCHIVER = str(Path(sys.executable).with_name("archiver"))
@@ -26,8 +31,14 @@ PAGE = REPOSITORY / "archive.html"
 JOBS = 2
 GOOD_CAPTURE = {ExitCode.DONE, ExitCode.PARTIAL}
 """PARTIAL: pages that were removed, blocked or unreachable are part of the example."""
-GOOD_VERDICT = {ExitCode.DONE, ExitCode.EVIDENCE_INDETERMINATE}
-"""INDETERMINATE: intact, and its time is not proven while no timestamp authority is set."""
+HOME = REPOSITORY / STORE / ".demo"
+"""Key, trust file and authority of the demonstration; names with a dot are none of the store's."""
+TSA = "demo-tsa"
+ENVIRONMENT = os.environ | {
+    "XDG_CONFIG_HOME": str(HOME),
+    "ARCHIVER_KEY_PASSPHRASE": "demonstration",
+    "ARCHIVER_TSA": "",
+}
 
 
 def _say(text: str) -> None:
@@ -40,6 +51,7 @@ def _run(words: list[str], good: set[ExitCode], *, keep: bool = False) -> str:
     done = subprocess.run(
         [ARCHIVER, *words],
         cwd=REPOSITORY,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE if keep else None,
         text=True,
         check=False,
@@ -61,7 +73,8 @@ def _stored() -> list[dict[str, Any]]:
 def _capture() -> list[dict[str, Any]]:
     """Capture the register, show the table of all captures once, and return them."""
     before = _stored()
-    with serve() as sites:
+    with serve() as sites, serve_tsa(HOME / "tsa") as authority:
+        _prepare_seal(authority.url)
         _say(
             f"\n$ archiver batch {REGISTER} --store ./{STORE} --jobs {JOBS} --allow-private-network --ca ..."
         )
@@ -74,9 +87,23 @@ def _capture() -> list[dict[str, Any]]:
     return captures
 
 
+def _prepare_seal(url: str) -> None:
+    """Make a key at the first run, and trust the authority where it listens this time."""
+    quiet = {"keep": True}
+    if not (HOME / "archiver" / "trust.toml").exists():
+        _say("$ archiver key new")
+        _run(["key", "new", "--principal", "demonstration"], {ExitCode.DONE}, **quiet)
+    else:
+        _run(["trust", "remove", TSA], {ExitCode.DONE}, **quiet)
+    _say(f"$ archiver trust add-tsa {TSA}        ({WARNING})")
+    root = str(HOME / "tsa" / "root.pem")
+    _run(["trust", "add-tsa", TSA, "--url", url, "--root", root], {ExitCode.DONE}, **quiet)
+
+
 def _verify() -> None:
     _say(f"\n$ archiver verify --all --store ./{STORE}")
-    reports = json.loads(_run(["verify", "--all", "--store", STORE, "--json"], GOOD_VERDICT, keep=True))
+    words = ["verify", "--all", "--store", STORE, "--json"]
+    reports = json.loads(_run(words, {ExitCode.DONE}, keep=True))
     for verdict, count in Counter(one["overall"] for one in reports["reports"]).items():
         _say(f"{count} captures: {verdict}")
     findings = Counter(
@@ -86,11 +113,31 @@ def _verify() -> None:
         _say(f"  {count} x {code}: {text}")
 
 
+def _tamper(capture: dict[str, Any]) -> None:
+    """Change one byte in a copy of a capture and show that it is found."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        copy = Path(folder) / "copy"
+        words = ["export", capture["capture_id"], "--store", STORE, "--output", str(copy)]
+        _run(words, {ExitCode.DONE}, keep=True)
+        path = copy / "captures" / capture["capture_id"] / "screenshot-full.png"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(data)
+        _say("\n$ archiver verify COPY        (one byte of a screenshot changed)")
+        report = json.loads(_run(["verify", str(copy), "--json"], {ExitCode.EVIDENCE_FAILED}, keep=True))
+        _say(report["overall"])
+        for finding in report["reports"][0]["findings"]:
+            if finding["severity"] == "failure":
+                _say(f"  {finding['code']}: {finding['text']}")
+
+
 def main() -> None:
     """Run the demonstration."""
     began = time.monotonic()
     captures = _capture()
     _verify()
+    _tamper(next(one for one in captures if one["url"].endswith("/posts/1042")))
     summaries = [_summary(capture) for capture in captures]
     render_index(summaries, PAGE, STORE)
     outcomes = ", ".join(f"{count} {name}" for name, count in Counter(s.outcome for s in summaries).items())
