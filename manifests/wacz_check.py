@@ -251,17 +251,15 @@ class _Package:
             return
         self._indexed.add(key)
         moment = re.sub(r"\D", "", record.date)[:14]
-        actual = (record.uri, record.length, f"sha256:{record.sha256}", record.payload_digest, moment)
-        claimed = (
-            stated.url,
-            int(stated.length),
-            stated.recordDigest,
-            stated.digest,
-            found[2].decode("ascii"),
-        )
+        actual = (record.uri, record.length, f"sha256:{record.sha256}", moment)
+        claimed = (stated.url, int(stated.length), stated.recordDigest, found[2].decode("ascii"))
         for real, claim in zip(actual, claimed, strict=True):
             if real != claim:
                 self._report(Code.WACZ_INDEX_MISMATCH, f"{INDEX} {stated.url}", str(real), str(claim))
+        payloads = record.payload_digests
+        if payloads is not None and stated.digest not in payloads:
+            real = " or ".join(sorted(payloads))
+            self._report(Code.WACZ_INDEX_MISMATCH, f"{INDEX} {stated.url}", real, stated.digest)
 
     def _small(self, member: Member | None, name: str) -> bytes | None:
         """The whole of a small member; None, and a finding, when it is not there."""

@@ -31,7 +31,8 @@ class WarcRecord:
         kind: ``WARC-Type``.
         uri: ``WARC-Target-URI``, or empty.
         date: ``WARC-Date``.
-        payload_digest: ``WARC-Payload-Digest`` as written, or empty.
+        payload_digests: What an index may state: ``WARC-Payload-Digest`` as written; where there is none,
+            nothing or what its payload may have; None when the payload cannot be told.
         block_sha256: Hex SHA-256 of its block, as computed.
         block_bytes: Length of its block.
     """
@@ -42,7 +43,7 @@ class WarcRecord:
     kind: str
     uri: str
     date: str
-    payload_digest: str
+    payload_digests: frozenset[str] | None
     block_sha256: str
     block_bytes: int
 
@@ -141,7 +142,7 @@ def _facts(parser: RecordParser, members: GzipMembers) -> WarcRecord:
         kind=parser.kind,
         uri=parser.fields.get("warc-target-uri", ""),
         date=parser.fields["warc-date"],
-        payload_digest=parser.fields.get("warc-payload-digest", ""),
+        payload_digests=parser.payload_digests,
         block_sha256=parser.block_sha256,
         block_bytes=parser.block_bytes,
     )

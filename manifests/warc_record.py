@@ -39,6 +39,7 @@ class RecordParser:
         self.fields: dict[str, str] = {}
         self.concurrent_to: list[str] = []
         self.block_sha256 = ""
+        self.payload_digests: frozenset[str] | None = None
         self._subject = subject
         self._head = bytearray()
         self._tail = bytearray()
@@ -99,22 +100,21 @@ class RecordParser:
         self._check_payload()
 
     def _check_payload(self) -> None:
+        stated = self.fields.get("warc-payload-digest", "")
+        if self.kind == "resource" and not stated:
+            raise self._wrong(Code.WARC_DIGEST_MISSING, "WARC-Payload-Digest", "none")
+        self.payload_digests = frozenset({stated})
         # A revisit states the digest of the payload that it leaves out.
-        if "warc-payload-digest" not in self.fields or self.kind == "revisit":
-            if self.kind == "resource":
-                raise self._wrong(Code.WARC_DIGEST_MISSING, "WARC-Payload-Digest", "none")
+        if self.kind == "revisit":
             return
-        stated = self._digest_field("warc-payload-digest")
         allowed, undetermined = {self.block_sha256}, False
         if self._payload is not None:
             self._payload.end(self.block_sha256)
             allowed, undetermined = self._payload.candidates, self._payload.undetermined
-        if stated not in allowed and not undetermined:
-            raise self._wrong(
-                Code.WARC_PAYLOAD_DIGEST_MISMATCH,
-                stated,
-                " or ".join(sorted(allowed)),
-            )
+        if not stated:
+            self.payload_digests = None if undetermined else frozenset({"", *map(_digest_text, allowed)})
+        elif (digest := self._digest_field("warc-payload-digest")) not in allowed and not undetermined:
+            raise self._wrong(Code.WARC_PAYLOAD_DIGEST_MISMATCH, digest, " or ".join(sorted(allowed)))
 
     def _feed_block(self, piece: memoryview) -> None:
         block = piece[: self._left]
@@ -177,3 +177,7 @@ class RecordParser:
 
     def _wrong(self, code: Code, expected: str, got: str) -> ProofError:
         return ProofError(code, self._subject, expected, got)
+
+
+def _digest_text(sha256: str) -> str:
+    return f"sha256:{base64.b32encode(bytes.fromhex(sha256)).decode()}"
