@@ -57,57 +57,6 @@ class Digester:
         return Digests(self._sha256.hexdigest(), self._blake3.hexdigest(), self._bytes)
 
 
-class DigestingWriter:
-    """Passes what is written on to *sink* and digests it on the way.
-
-    Args:
-        sink: Where the bytes go; neither flushed nor closed here.
-    """
-
-    def __init__(self, sink: BinaryIO) -> None:
-        self._sink = sink
-        self._digester = Digester()
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write all of *data* and return its length in bytes."""
-        view = memoryview(data).cast("B")
-        done = 0
-        while done < view.nbytes:
-            done += self._sink.write(view[done:])
-        self._digester.update(view)
-        return done
-
-    def flush(self) -> None:
-        """Flush the sink."""
-        self._sink.flush()
-
-    def digests(self) -> Digests:
-        """The digests of what was written so far."""
-        return self._digester.digests()
-
-
-class DigestingReader:
-    """Digests what is read from *source* on the way.
-
-    Args:
-        source: Read from its position on; not closed here.
-    """
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._digester = Digester()
-
-    def read(self, size: int = -1) -> bytes:
-        """Read at most *size* bytes, or all when it is negative."""
-        data = self._source.read(size)
-        self._digester.update(data)
-        return data
-
-    def digests(self) -> Digests:
-        """The digests of what was read so far."""
-        return self._digester.digests()
-
-
 def digest_bytes(data: bytes) -> Digests:
     """Digest *data*."""
     digester = Digester()
