@@ -121,9 +121,11 @@ def _too_deep() -> MalformedJson:
 def _check_values(value: Any) -> None:
     """Walk *value* level by level, without recursion: kinds, depth, text."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for depth in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for item in level:
+            if depth == MAX_DEPTH and isinstance(item, (dict, list, tuple)):
+                raise _too_deep()
             if isinstance(item, dict):
                 below.extend(item.keys())
                 below.extend(item.values())
@@ -134,7 +136,6 @@ def _check_values(value: Any) -> None:
         if not below:
             return
         level = below
-    raise _too_deep()
 
 
 def _check_scalar(item: Any) -> None:
