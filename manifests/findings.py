@@ -47,6 +47,7 @@ class Code(enum.Enum):
         "record-format-unknown",
         "E310",
         "evidence record is of a format unknown to this program",
+        Severity.INDETERMINATE,
     )
     RECORD_SCHEMA = ("record-schema", "E311", "a field is missing, unknown or of the wrong form")
     RECORD_CONTRADICTION = ("record-contradiction", "E312", "two statements of the record exclude each other")
