@@ -16,11 +16,14 @@ from archiver.config import trust_path
 from archiver.errors import ExitCode, UsageError
 from archiver.store_set import evidence_set
 from archiver.summary import capture_prefix
+from manifests.canonical import MAX_JSON_BYTES
+from manifests.codec import decode
 from manifests.evidence_set import EvidenceSet, FolderSet
+from manifests.explain import explain
 from manifests.report import Report, Verdict, report_lines, report_object
 from manifests.seal_check import seal_check
 from manifests.trust import MAX_TRUST_FILE_BYTES, Trust, TrustError, parse_trust
-from manifests.verifier import Expectation, verify_capture
+from manifests.verifier import MAX_SEAL_FILE_BYTES, SEAL_PREFIX, Expectation, verify_capture
 from storage.errors import ObjectMissing
 from storage.folder import FolderStore
 from storage.interface import Store
@@ -46,12 +49,19 @@ class Target:
     metavar="FILE",
     help="Check seals by the keys, authorities and logs that FILE names.",
 )
+@click.option(
+    "--explain",
+    "as_script",
+    is_flag=True,
+    help="Print the shell script that checks one capture by hand instead.",
+)
 @store_option
 def verify(
     *,
     targets: tuple[str, ...],
     every: bool,
     trust_file: Path | None,
+    as_script: bool,
     store_url: str | None,
     config: Path | None,
     as_json: bool,
@@ -70,7 +80,10 @@ def verify(
         )
     own_trust = trust_path(settings_of(config))
     trusted = trust_file or (own_trust if own_trust.exists() else None)
-    check = seal_check(_trust(trusted), datetime.now(UTC)) if trusted else None
+    trust = _trust(trusted) if trusted else None
+    if as_script:
+        return _explain(targets, config, store_url, trust or Trust(), as_json=as_json)
+    check = seal_check(trust, datetime.now(UTC)) if trust else None
     unfinished: list[str] = []
     found = (
         _all(_store(config, store_url), unfinished)
@@ -94,6 +107,25 @@ def verify(
         print_lines(f"capture {one}: no record: broken off, or its record was removed" for one in unfinished)
         print_lines([f"{len(reports)} captures: {verdict.value.upper()}"])
     return _EXITS[verdict]
+
+
+def _explain(
+    targets: Sequence[str], config: Path | None, store_url: str | None, trust: Trust, *, as_json: bool
+) -> ExitCode:
+    if len(targets) != 1:
+        raise UsageError("verify --explain: expected one capture", code="E279", hint="name one capture")
+    (target,) = _named(targets, config, store_url, [])
+    files = {entry.name: entry for entry in target.files.entries()}
+    with target.files.open("record.json") as file:
+        record = decode(file.read(MAX_JSON_BYTES + 1))
+    seal = {}
+    for name in files:
+        if name.startswith(SEAL_PREFIX):
+            with target.files.open(name) as file:
+                seal[name.removeprefix(SEAL_PREFIX)] = file.read(MAX_SEAL_FILE_BYTES)
+    script = explain(record, seal, trust)
+    print_json({"script": script}) if as_json else print_lines(script.rstrip("\n").split("\n"))
+    return ExitCode.DONE
 
 
 _EXITS = {
