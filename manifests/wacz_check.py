@@ -123,7 +123,7 @@ def check_wacz(stream: BinaryIO, size_bytes: int) -> PackageContent:
     members, zip_findings = check_zip(stream, size_bytes)
     for finding in zip_findings:
         package.content.findings.add(finding)
-    if members:
+    if members or not zip_findings:
         package.check(members)
     return package.content
 

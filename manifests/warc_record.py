@@ -69,9 +69,9 @@ class RecordParser:
         searched = max(0, len(self._head) - 3)
         self._head += piece
         at = self._head.find(END, searched)
+        if (len(self._head) if at < 0 else at) > MAX_HEADER_BYTES:
+            raise self._wrong(Code.WARC_TOO_LARGE, f"{MAX_HEADER_BYTES} bytes of header", "more")
         if at < 0:
-            if len(self._head) > MAX_HEADER_BYTES:
-                raise self._wrong(Code.WARC_TOO_LARGE, f"{MAX_HEADER_BYTES} bytes of header", "more")
             return
         rest = bytes(self._head[at + len(END) :])
         self._read_header(bytes(self._head[:at]))

@@ -255,7 +255,7 @@ def _read_central(data: bytes, at: int) -> tuple[Member, int]:
     end = extra_at + extra_bytes
     if end + comment_bytes > len(data):
         raise _malformed("a whole central header", "the end")
-    name = data[name_at:extra_at].decode("utf-8", "backslashreplace")
+    name = data[name_at:extra_at].decode("utf-8", "surrogateescape")
     kind = stat.S_IFMT(external >> 16) if made_on == 3 else 0
     if comment_bytes or disk or kind not in (0, stat.S_IFREG):
         raise ProofError(
@@ -323,7 +323,7 @@ def _with_local_header(stream: BinaryIO, member: Member, limit: int) -> Member:
     name, extra = rest[:name_bytes], rest[name_bytes:]
     size, packed = _widened(member.name, extra, (size, packed))
     ours = (
-        member.name.encode("utf-8", "backslashreplace"),
+        member.name.encode("utf-8", "surrogateescape"),
         member.flags,
         member.method,
         *member.moment,
