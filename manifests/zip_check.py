@@ -15,7 +15,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from manifests.findings import Code, Finding
@@ -29,6 +29,11 @@ MAX_INFLATED_BYTES = 1024 * MIB
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}")
 STORED, DEFLATED = 0, 8
+UNIX = 3
+VERSIONS = (20, 45)
+"""2.0 for plain members, 4.5 for those with zip64 fields."""
+NEEDS = tuple((version, 0) for version in VERSIONS)
+PLAIN_FILE = (stat.S_IFREG | 0o644) << 16
 UTF8_FLAG = 0x0800
 FULL_16, FULL_32 = 0xFFFF, 0xFFFFFFFF
 
@@ -45,6 +50,7 @@ class Member:
 
     Args:
         name: Its name.
+        version: Version of the format that it needs, times ten.
         method: 0 stored, 8 deflated.
         flags: General purpose bits.
         moment: DOS time and date, as they stand.
@@ -56,6 +62,7 @@ class Member:
     """
 
     name: str
+    version: int
     method: int
     flags: int
     moment: tuple[int, int]
@@ -248,24 +255,26 @@ def _read_central(data: bytes, at: int) -> tuple[Member, int]:
     if len(data) < at + _CENTRAL.size or data[at : at + 4] != b"PK\x01\x02":
         raise _malformed("a central header", data[at : at + 4].hex() or "the end")
     fields = _CENTRAL.unpack_from(data, at)
-    made_on, flags, method, time, date, crc, packed, size = fields[2], *fields[5:12]
-    name_bytes, extra_bytes, comment_bytes, disk, _internal, external, offset = fields[12:]
+    made_by, needs = fields[1:3], fields[3:5]
+    flags, method, time, date, crc, packed, size = fields[5:12]
+    name_bytes, extra_bytes, comment_bytes, disk, internal, external, offset = fields[12:]
     name_at = at + _CENTRAL.size
     extra_at = name_at + name_bytes
     end = extra_at + extra_bytes
     if end + comment_bytes > len(data):
         raise _malformed("a whole central header", "the end")
     name = data[name_at:extra_at].decode("utf-8", "surrogateescape")
-    kind = stat.S_IFMT(external >> 16) if made_on == 3 else 0
-    if comment_bytes or disk or kind not in (0, stat.S_IFREG):
+    facts = (made_by[0] in VERSIONS, made_by[1], needs in NEEDS, comment_bytes, disk, internal, external)
+    if facts != (True, UNIX, True, 0, 0, 0, PLAIN_FILE):
         raise ProofError(
             Code.ZIP_FEATURE_REFUSED,
             f"member {name}",
-            "a plain file without comment",
-            f"comment of {comment_bytes} bytes, disk {disk}, mode {external >> 16:o}",
+            "a plain file as our writer makes it",
+            f"made by {made_by}, needs {needs}, comment {comment_bytes} bytes, disk {disk}, "
+            f"attributes {internal:x} {external:08x}",
         )
     size, packed, offset = _widened(name, data[extra_at:end], (size, packed, offset))
-    return Member(name, method, flags, (time, date), crc, packed, size, offset), end
+    return Member(name, needs[0], method, flags, (time, date), crc, packed, size, offset), end
 
 
 def _widened(name: str, extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
@@ -324,6 +333,7 @@ def _with_local_header(stream: BinaryIO, member: Member, limit: int) -> Member:
     size, packed = _widened(member.name, extra, (size, packed))
     ours = (
         member.name.encode("utf-8", "surrogateescape"),
+        (member.version, 0),
         member.flags,
         member.method,
         *member.moment,
@@ -331,9 +341,9 @@ def _with_local_header(stream: BinaryIO, member: Member, limit: int) -> Member:
         member.packed_bytes,
         member.bytes,
     )
-    local = (name, flags, method, time, date, crc, packed, size)
+    local = (name, fields[:2], flags, method, time, date, crc, packed, size)
     if ours != local:
-        words = ["name", "flags", "method", "time", "date", "crc", "packed_bytes", "bytes"]
+        words = ["name", "version", "flags", "method", "time", "date", "crc", "packed_bytes", "bytes"]
         differing = [(w, a, b) for w, a, b in zip(words, ours, local, strict=True) if a != b]
         raise ProofError(
             Code.ZIP_HEADERS_DISAGREE,
@@ -346,9 +356,7 @@ def _with_local_header(stream: BinaryIO, member: Member, limit: int) -> Member:
         raise ProofError(
             Code.ZIP_OVERLAP, subject, f"its end before byte {limit}", f"byte {data_offset + packed}"
         )
-    return Member(
-        member.name, method, flags, (time, date), crc, packed, size, member.header_offset, data_offset
-    )
+    return replace(member, data_offset=data_offset)
 
 
 def _check_layout(members: list[Member], directory_offset: int) -> Iterator[Finding]:

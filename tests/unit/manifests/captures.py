@@ -86,8 +86,14 @@ def zipped(members: Mapping[str, bytes], deflate: frozenset[str] = frozenset()) 
     with zipfile.ZipFile(out, "w") as package:
         for name, data in members.items():
             method = zipfile.ZIP_DEFLATED if name in deflate else zipfile.ZIP_STORED
-            package.writestr(zipfile.ZipInfo(name), data, method)
+            package.writestr(plain_member(name), data, method)
     return out.getvalue()
+
+
+def plain_member(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = 0o100644 << 16
+    return member
 
 
 def split_warc(warc: bytes) -> list[bytes]:

@@ -9,7 +9,7 @@ import pytest
 from manifests.findings import Code
 from manifests.proof import ProofError
 from manifests.zip_check import check_zip, member_pieces
-from tests.unit.manifests.captures import wacz, zipped
+from tests.unit.manifests.captures import plain_member, wacz, zipped
 
 TWO = {"a.txt": b"first", "b/c.txt": b"second" * 50}
 
@@ -59,7 +59,10 @@ def test_plain_archives_are_sound(data):
 def test_an_archive_written_with_zip64_headers_is_sound():
     """Large members bring 64-bit fields, in the local header alone where sizes turn out small."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as package, package.open("a", "w", force_zip64=True) as member:
+    with (
+        zipfile.ZipFile(out, "w") as package,
+        package.open(plain_member("a"), "w", force_zip64=True) as member,
+    ):
         member.write(b"x")
     members, codes = check(out.getvalue())
     assert codes == set()
@@ -88,14 +91,14 @@ def _streamed():
 
     pipe = Pipe()
     with zipfile.ZipFile(pipe, "w") as package:
-        package.writestr("a", b"x")
+        package.writestr(plain_member("a"), b"x")
     return pipe.data
 
 
 def _commented(which):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as package:
-        info = zipfile.ZipInfo("a")
+        info = plain_member("a")
         if which == "member":
             info.comment = b"hi"
         elif which == "archive":
@@ -232,6 +235,34 @@ def test_bytes_after_the_end_of_a_deflate_stream_are_found():
         list(member_pieces(io.BytesIO(longer), members[0]))
 
 
+def _header_places():
+    """Every byte of ``GOOD`` that is no member's data."""
+    data = [*range(35, 40), *range(SECOND + 37, SECOND + 37 + 300)]
+    return [at for at in range(len(GOOD)) if at not in data]
+
+
+def test_every_bit_of_every_header_counts():
+    """No single bit outside the members' data can change without a finding: headers have no spare room."""
+    unnoticed = []
+    for at in _header_places():
+        for bit in range(8):
+            changed = patched(GOOD, at, "B", GOOD[at] ^ 1 << bit)
+            members, codes = check(changed)
+            if not codes and not _unreadable(changed, members):
+                unnoticed.append((at, bit))
+    assert unnoticed == []
+
+
+def _unreadable(data, members):
+    try:
+        for member in members:
+            for _ in member_pieces(io.BytesIO(data), member):
+                pass
+    except ProofError:
+        return True
+    return False
+
+
 def test_a_bomb_is_cut_off_at_its_stated_size():
     """A megabyte that unpacks to a gigabyte is not unpacked beyond what its header says."""
     data = zipped({"a": bytes(50_000_000)}, frozenset({"a"}))
@@ -280,7 +311,26 @@ def _write_large(path, stated=LARGE):
         + wide
     )
     entry = struct.pack(
-        "<4s4B4H3L5H2L", b"PK\1\2", 45, 3, 45, 0, 0, 0, 0, 33, 0, 2**32 - 1, 2**32 - 1, 1, 20, 0, 0, 0, 0, 0
+        "<4s4B4H3L5H2L",
+        b"PK\1\2",
+        45,
+        3,
+        45,
+        0,
+        0,
+        0,
+        0,
+        33,
+        0,
+        2**32 - 1,
+        2**32 - 1,
+        1,
+        20,
+        0,
+        0,
+        0,
+        0o100644 << 16,
+        0,
     )
     entry += b"a" + wide
     begin = len(local) + LARGE
