@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.errors import UsageError
 from archiver.spool import utc_text
+from archiver.version import tool_version
 from manifests.record_process import Clock
 
 if TYPE_CHECKING:
@@ -30,15 +31,6 @@ NTP_TIMEOUT_S = 1
 CLOCK_BUDGET_S = 2.5
 """For the whole question, names included; it runs while the browser starts."""
 _LIBRARIES = ("playwright", "warcio", "cryptography", "blake3", "hpack", "brotli", "zstandard", "rfc8785")
-
-
-@functools.cache
-def tool_version() -> str:
-    """Version of the installed package, or of the source it runs from."""
-    try:
-        return importlib.metadata.version("archiver")
-    except importlib.metadata.PackageNotFoundError:
-        return "unpackaged"
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -9,23 +10,10 @@ from collections.abc import Sequence
 
 import click
 
-import archiver.cli.batch
-import archiver.cli.capture
-import archiver.cli.doctor
-import archiver.cli.export
-import archiver.cli.key
-import archiver.cli.list
-import archiver.cli.log
-import archiver.cli.open
-import archiver.cli.reindex
-import archiver.cli.seal
-import archiver.cli.show
-import archiver.cli.trust
-import archiver.cli.tsa
-import archiver.cli.verify
 from archiver.cli.options import EXIT_CODES
 from archiver.cli.output import clean, say
 from archiver.errors import ArchiverError, ExitCode
+from archiver.version import tool_version
 from manifests.errors import ManifestError, VerificationError
 from storage.errors import (
     DigestMismatch,
@@ -41,33 +29,56 @@ MAX_MESSAGE_CHARS = 600
 Told = ArchiverError | StoreError | ManifestError
 
 
-@click.group(epilog=EXIT_CODES)
-@click.version_option(package_name="archiver")
+COMMANDS = {
+    "capture": "capture:capture",
+    "batch": "batch:batch",
+    "list": "list:list_captures",
+    "show": "show:show",
+    "open": "open:open_capture",
+    "verify": "verify:verify",
+    "seal": "seal:seal",
+    "renew": "seal:renew",
+    "key": "key:key",
+    "trust": "trust:trust",
+    "log": "log:log",
+    "tsa": "tsa:tsa",
+    "export": "export:export",
+    "reindex": "reindex:reindex",
+    "doctor": "doctor:doctor",
+}
+"""Name of each command, and its module and name in ``archiver.cli``."""
+
+
+class _Commands(click.Group):
+    """Loads a command when it is called, so that verifying needs no library that only capturing needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands that can be loaded with the libraries that are installed."""
+        return [name for name in sorted(COMMANDS) if self._loads(ctx, name)]
+
+    def _loads(self, ctx: click.Context, name: str) -> bool:
+        try:
+            return self.get_command(ctx, name) is not None
+        except ModuleNotFoundError:
+            return False
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command; None when there is none."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(f"archiver.cli.{module}"), name)
+        return found
+
+
+@click.group(cls=_Commands, epilog=EXIT_CODES)
+@click.version_option(tool_version(), prog_name="archiver")
 def cli() -> None:
     """Capture web pages so that they hold up as evidence.
 
     Each capture is tied to an incident, dated, digested and kept in a store that is never overwritten.
     """
-
-
-for _command in (
-    archiver.cli.capture.capture,
-    archiver.cli.batch.batch,
-    archiver.cli.list.list_captures,
-    archiver.cli.show.show,
-    archiver.cli.open.open_capture,
-    archiver.cli.verify.verify,
-    archiver.cli.seal.seal,
-    archiver.cli.seal.renew,
-    archiver.cli.key.key,
-    archiver.cli.trust.trust,
-    archiver.cli.log.log,
-    archiver.cli.tsa.tsa,
-    archiver.cli.export.export,
-    archiver.cli.reindex.reindex,
-    archiver.cli.doctor.doctor,
-):
-    cli.add_command(_command)
 
 
 def main() -> None:
@@ -88,6 +99,9 @@ def run(arguments: Sequence[str]) -> ExitCode:
         return _tell("interrupted [E298]", hint, ExitCode.INTERRUPTED)
     except (ArchiverError, StoreError, ManifestError) as error:
         return _tell(str(error), error.hint, _exit_code(error))
+    except ModuleNotFoundError as error:
+        hint = "this may be the verifier alone; install the whole program: `pip install archiver`"
+        return _tell(f"library {error.name}: expected it, got none installed [E294]", hint, ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001  # the last handler: whatever it is, the user gets one line
         hint = "run it again with ARCHIVER_DEBUG=1 and report what it prints"
         return _tell(f"internal error: {type(error).__name__}: {error} [E299]", hint, ExitCode.FAILED)

@@ -34,8 +34,10 @@ def walk(title: str, command: click.Command) -> Iterator[tuple[str, click.Comman
     """Yield *command* and every command below it, each with its full name."""
     yield title, command
     if isinstance(command, click.Group):
-        for name, inner in sorted(command.commands.items()):
-            yield from walk(f"{title} {name}", inner)
+        context = click.Context(command, info_name=title)
+        for name in command.list_commands(context):
+            if inner := command.get_command(context, name):
+                yield from walk(f"{title} {name}", inner)
 
 
 def _section(title: str, command: click.Command) -> Iterator[str]:
