@@ -2,6 +2,7 @@ import io
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -370,3 +371,13 @@ def test_encode_writes_nothing_that_decode_refuses():
     """The maker of a record learns of a flaw, not its reader."""
     with pytest.raises(MalformedRecord, match="E311"):
         encode(records.record(started_at="yesterday"))
+
+
+def test_every_finding_stands_in_the_manual():
+    """docs/verification.md lists each code with its number, verdict, weight and words, and no other."""
+    manual = (Path(__file__).parents[3] / "docs" / "verification.md").read_text()
+    rows = {line for line in manual.splitlines() if line.startswith("| `")}
+    assert rows == {
+        f"| `{code.code}` | {code.number} | {code.area.value} | {code.severity.value} | {code.text} |"
+        for code in Code
+    }
