@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -47,6 +47,8 @@ from storage.interface import Store
 
 PASSPHRASE_VARIABLE = "ARCHIVER_KEY_PASSPHRASE"  # noqa: S105  the name of a variable, not a secret
 MAX_STORE_FILE_BYTES = 4096
+GRACE = timedelta(minutes=1)
+"""A retired key stays good so long, because a token's time has an accuracy and a clock may be off."""
 
 Ask = Callable[[], str]
 
@@ -131,7 +133,7 @@ def rotate_key(settings: Settings, principal: str, passphrase: str) -> TrustedKe
 
 
 def end_key(settings: Settings, name: str, *, revoked: bool) -> TrustedKey:
-    """End the period of the trusted key with that fingerprint now: retired, or revoked.
+    """End the period of the trusted key with that fingerprint: revoked now, or retired ``GRACE`` from now.
 
     Raises:
         UsageError: E283, no such key.
@@ -145,7 +147,7 @@ def end_key(settings: Settings, name: str, *, revoked: bool) -> TrustedKey:
             code="E283",
             hint="run `archiver trust show`",
         )
-    ended = replace(found, revoked_at=_now()) if revoked else replace(found, valid_before=_now())
+    ended = replace(found, revoked_at=_now()) if revoked else replace(found, valid_before=_now() + GRACE)
     save_trust(where, replace(trust, keys=tuple(ended if key is found else key for key in trust.keys)))
     return ended
 

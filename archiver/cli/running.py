@@ -14,6 +14,7 @@ from rich.text import Text
 from archiver.cli.custody import sealer_of
 from archiver.cli.output import clean, error_console, print_captures, print_json, say
 from archiver.config import Settings
+from archiver.custodian import key_path
 from archiver.errors import ExitCode
 from archiver.incidents.register import RowProblem, Seed
 from archiver.progress import Progress
@@ -32,22 +33,27 @@ class Run:
         captures: Made now, in the order they were finished.
         skipped: Seeds that were not captured, and why.
         problems: What went wrong besides, none of it the end of a capture.
+        to_be_sealed: There is a signing key, so that a capture that is not sealed is work left to do.
     """
 
     captures: list[CaptureSummary] = field(default_factory=list)
     skipped: list[tuple[Seed, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    to_be_sealed: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
-        """Done only when every page was captured as a page."""
-        whole = all(one.outcome == "captured" for one in self.captures)
+        """Done only when every page was captured as a page, and sealed where there is a key to seal with."""
+        whole = all(
+            one.outcome == "captured" and (one.state == "sealed" or not self.to_be_sealed)
+            for one in self.captures
+        )
         return ExitCode.DONE if whole else ExitCode.PARTIAL
 
 
 def run_seeds(seeds: Sequence[Seed], settings: Settings, *, repeat: bool) -> Run:
     """Capture *seeds* into the store of *settings* and show how it goes."""
-    run = Run()
+    run = Run(to_be_sealed=key_path(settings).exists())
     store = open_store(settings.store)
     begin_store(store)
     sealer = sealer_of(settings, store, run.problems)

@@ -16,7 +16,7 @@ from archiver.custodian import load_trust, save_trust
 from archiver.errors import ExitCode, UsageError
 from manifests.checkpoint import parse_verifier_key
 from manifests.keys import fingerprint, parse_public_line
-from manifests.proof import utc_text
+from manifests.proof import ProofError, utc_text
 from manifests.trust import Trust, TrustedAuthority, TrustedKey, known_authorities, root_fingerprint
 
 
@@ -71,7 +71,12 @@ def add_log(*, verifier_key: str, config: Path | None, as_json: bool) -> ExitCod
     """Trust a custody log by its verifier key."""
     settings = settings_of(config)
     kept = _read(settings)
-    added = replace(kept, logs=(*kept.logs, parse_verifier_key(verifier_key)))
+    try:
+        log = parse_verifier_key(verifier_key)
+    except ProofError as error:
+        hint = "paste the verifier key that the keeper of the log gives out"
+        raise UsageError(error.message, code="E291", hint=hint) from error
+    added = replace(kept, logs=(*kept.logs, log))
     return _written(settings, added, as_json=as_json)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Bench:
 
     folder: Path
     sites: Sites
+    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
@@ -39,6 +40,7 @@ class Bench:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "ARCHIVER_SPOOL": str(self.spool),
             "ARCHIVER_NTP_SERVERS": "",
+            **self.extra,
         }
 
     def command(self, *words: str) -> list[str]:
@@ -55,6 +57,16 @@ class Bench:
             check=False,
         )
         assert code is None or done.returncode == code, (done.returncode, done.stderr[-2000:])
+        assert "Traceback" not in done.stderr, done.stderr[-3000:]
+        return json.loads(done.stdout) if done.stdout.strip() else {}
+
+    def tool(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """Run a command that has nothing to do with a store."""
+        command = [str(ARCHIVER), *words, "--json"]
+        done = subprocess.run(
+            command, env=self.environment(), capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == code, (done.returncode, done.stderr[-2000:])
         assert "Traceback" not in done.stderr, done.stderr[-3000:]
         return json.loads(done.stdout) if done.stdout.strip() else {}
 
