@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
-import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from storage import disk
 from storage.disk_errors import disk_errors
-from storage.errors import ObjectConflict, StoreRefused, StoreUnavailable
+from storage.errors import StoreUnavailable
+from storage.folder_tree import TEMPORARY, FolderTree
 from storage.interface import Capabilities, ObjectInfo, Receipt
-from storage.keys import check_folder, check_key, check_prefix, is_key, shown
+from storage.keys import check_folder, check_key, check_prefix, shown
 from storage.probe import Promise, folder_promises
-from storage.retention import Lock, Retention, check_deletable, check_stricter, from_note, to_note
+from storage.retention import (
+    Lock,
+    Retention,
+    RetentionRule,
+    check_deletable,
+    check_stricter,
+    from_note,
+    from_rule_note,
+    longer,
+    to_note,
+    to_rule_note,
+)
 from storage.streams import (
     MAX_MUTABLE_BYTES,
     check_announced,
@@ -31,13 +40,13 @@ from storage.streams import (
     require_same,
 )
 
-_TEMPORARY = ".tmp"
 _LOCKS = ".locks"
 _DAMAGED = ".damaged"
+_RULE = ".retention"
 _MAX_TRIES = 8
 
 
-class FolderStore:
+class FolderStore(FolderTree):
     """Objects as read-only files of one folder; names beginning with a dot at its top are the store's own.
 
     A file is written to ``.tmp``, synced, and linked to its name, so that it is there whole or not at
@@ -48,10 +57,6 @@ class FolderStore:
     Args:
         root: The folder. The first write makes it when its parent exists.
     """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.url = str(root)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -150,18 +155,34 @@ class FolderStore:
         return folder_promises(linked=linked, synced=synced, case_kept=not self._folds_case)
 
     def lock_of(self, key: str) -> Lock:
-        """Return the lock of *key*: a note under ``.locks`` that binds this tool, not the disk's owner."""
+        """Return the lock of *key*: a note under ``.locks`` and the store's rule, which bind this tool only.
+
+        The rule counts from the time the file has: a copy of the folder keeps it, or begins anew.
+        """
         self.open(key).close()
-        note = f"{_LOCKS}/{key}"
         with disk_errors(f"object {shown(key)}"):
-            try:
-                with (
-                    self._folder_of(note) as (folder, name),
-                    disk.FileReader(key, folder, name).narrowed(0, MAX_MUTABLE_BYTES) as stored,
-                ):
-                    return from_note(key, stored.read())
-            except FileNotFoundError:
-                return Lock()
+            with self._folder_of(key) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            note = self._note(f"{_LOCKS}/{key}")
+            lock = Lock() if note is None else from_note(key, note)
+        if (rule := self.rule) is None:
+            return lock
+        kept = rule.starting(datetime.fromtimestamp(found.st_mtime, UTC))
+        return Lock(longer(lock.retention, kept), held=lock.held)
+
+    @property
+    def rule(self) -> RetentionRule | None:
+        """How long the store keeps what is put into it, by its file ``.retention``."""
+        with disk_errors(self._subject):
+            note = self._note(_RULE) if self.root.exists() else None
+        return None if note is None else from_rule_note(self.url, note)
+
+    def keep_new(self, rule: RetentionRule) -> RetentionRule:
+        """Keep every object as long as *rule* or the store's own asks for, whichever is stricter."""
+        with disk_errors(self._subject), self._prepared() as (root, temporary), disk.locked(root):
+            joined = rule.joined(self.rule)
+            self._overwrite(temporary, _RULE, to_rule_note(joined))
+        return joined
 
     def retain(self, key: str, retention: Retention) -> Lock:
         """Keep *key* until a date, as far as this tool goes; see ``storage.retention``."""
@@ -182,7 +203,7 @@ class FolderStore:
     def cleanup(self) -> int:
         """Remove the temporary files of dead writers; return how many."""
         with disk_errors(self._subject):
-            if not (self.root / _TEMPORARY).exists():
+            if not (self.root / TEMPORARY).exists():
                 return 0
             with self._prepared() as (_, temporary):
                 return disk.remove_dead(temporary)
@@ -192,6 +213,17 @@ class FolderStore:
             lock = Lock(self.lock_of(key).retention, held=held)
             self._overwrite(temporary, f"{_LOCKS}/{key}", to_note(lock))
         return self.lock_of(key)
+
+    def _note(self, path: str) -> bytes | None:
+        """Bytes of one of the store's own small files, or None where it is not there."""
+        try:
+            with (
+                self._folder_of(path) as (folder, name),
+                disk.FileReader(path, folder, name).narrowed(0, MAX_MUTABLE_BYTES) as stored,
+            ):
+                return stored.read()
+        except FileNotFoundError:
+            return None
 
     def _overwrite(self, temporary: int, path: str, data: bytes) -> str:
         """Put small *data* in the place of whatever file is at *path*; return its SHA-256."""
@@ -228,146 +260,3 @@ class FolderStore:
             code="E618",
             hint="end the program that deletes folders of this store",
         )
-
-    @contextmanager
-    def _prepared(self) -> Iterator[tuple[int, int]]:
-        """Open the root and its ``.tmp``, made where they are missing."""
-        if not self.root.exists():
-            self._make_root()
-        with contextlib.ExitStack() as stack:
-            root = self._open_root()
-            stack.callback(os.close, root)
-            disk.make_folder(root, _TEMPORARY, 0o700)
-            temporary = os.open(_TEMPORARY, disk.FOLDER | os.O_NOFOLLOW, dir_fd=root)
-            stack.callback(os.close, temporary)
-            yield root, temporary
-
-    def _make_root(self) -> None:
-        root = self.root.absolute()
-        if not root.parent.is_dir():
-            raise StoreRefused(
-                f"{self._subject}: cannot be made: expected the folder {shown(str(root.parent))}, got none",
-                code="E619",
-                hint="make that folder first, or check the path",
-            )
-        parent = os.open(root.parent, disk.FOLDER)
-        try:
-            disk.make_folder(parent, root.name, 0o700)
-        finally:
-            os.close(parent)
-
-    def _open_root(self) -> int:
-        with disk_errors(self._subject):
-            try:
-                return os.open(self.root, disk.FOLDER)
-            except (FileNotFoundError, NotADirectoryError) as exc:
-                got = "nothing there" if isinstance(exc, FileNotFoundError) else "a file"
-                raise StoreRefused(
-                    f"{self._subject}: not a store: expected a folder, got {got}",
-                    code="E619",
-                    hint="check the path; a first capture into it makes the folder",
-                ) from exc
-
-    @contextmanager
-    def _folder_of(self, key: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
-        """Open the folder that holds *key*; yield its descriptor and the last segment."""
-        *folders, name = key.split("/")
-        descriptor = self._open_root()
-        try:
-            for folder in folders:
-                if create:
-                    disk.make_folder(descriptor, folder, 0o777)
-                self._check_spelling(descriptor, folder, key, create=create)
-                below = _open_below(descriptor, folder, create=create)
-                os.close(descriptor)
-                descriptor = below
-            self._check_spelling(descriptor, name, key, create=create)
-            yield descriptor, name
-        finally:
-            os.close(descriptor)
-
-    def _is_there(self, key: str) -> bool:
-        """Tell whether *key* is an object; raises where something else has its name."""
-        if not self.root.exists():
-            return False
-        try:
-            with self._folder_of(key) as (folder, name):
-                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        if not stat.S_ISREG(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "not a file")
-        return True
-
-    def _sync_folders(self, key: str) -> None:
-        """Make the names on the way to *key* durable, also those a racing writer made a moment ago."""
-        above = key
-        while above:
-            with self._folder_of(above) as (folder, _):
-                disk.sync_folder(folder)
-            above = above.rpartition("/")[0]
-
-    @cached_property
-    def _folds_case(self) -> bool:
-        return (self.root / _TEMPORARY.upper()).exists()
-
-    def _check_spelling(self, folder: int, name: str, key: str, *, create: bool) -> None:
-        """On a disk that ignores case, tell a name from another spelling of it."""
-        if not self._folds_case or name in (names := os.listdir(folder)):
-            return
-        if create and name.casefold() in map(str.casefold, names):
-            raise ObjectConflict(
-                f"object {shown(key)}: this disk ignores case: expected a new name, got another spelling of "
-                f"{shown(name)}",
-                code="E620",
-                hint="keep the store on a disk that tells upper from lower case",
-            )
-        if not create:
-            raise FileNotFoundError(errno.ENOENT, "other spelling")
-
-    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        pending = [""]
-        while pending:
-            key = pending.pop()
-            with disk_errors(f"folder {shown(key)}"):
-                if not key or key.endswith("/"):
-                    pending += [k for k in reversed(self._children(key)) if _can_lead_to(k, prefix)]
-                    continue
-                try:
-                    found = (self.root / key).lstat()
-                except FileNotFoundError:
-                    continue  # deleted since its folder was read
-            yield ObjectInfo(key=key, size_bytes=found.st_size)
-
-    def _children(self, folder: str) -> Sequence[str]:
-        """Keys directly in *folder* (empty: the root), those of folders with a final ``/``, in order."""
-        try:
-            with os.scandir(self.root / folder) as entries:
-                keys = [folder + name for name in map(_listed_name, entries) if name]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(key for key in keys if is_key(key.removesuffix("/")))
-
-    @property
-    def _subject(self) -> str:
-        return f"store {shown(self.url)}"
-
-
-def _open_below(folder: int, name: str, *, create: bool) -> int:
-    try:
-        return os.open(name, disk.FOLDER | os.O_NOFOLLOW, dir_fd=folder)
-    except NotADirectoryError as exc:
-        if create:
-            raise
-        raise FileNotFoundError(errno.ENOENT, "no such folder") from exc
-
-
-def _listed_name(entry: os.DirEntry[str]) -> str:
-    """Name of a file, of a folder with a final ``/``, or nothing: links and devices hold no objects."""
-    if entry.is_dir(follow_symlinks=False):
-        return f"{entry.name}/"
-    return entry.name if entry.is_file(follow_symlinks=False) else ""
-
-
-def _can_lead_to(key: str, prefix: str) -> bool:
-    return key.startswith(prefix) or (key.endswith("/") and prefix.startswith(key))

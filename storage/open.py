@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from storage.errors import InvalidKey, InvalidStoreUrl, StoreRefused
 from storage.folder import FolderStore
 from storage.keys import check_key, shown
+from storage.retention import RetentionRule
 
 if TYPE_CHECKING:
     from storage.s3 import S3Store
@@ -18,12 +19,16 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
-def open_store(url: str) -> FolderStore | S3Store:
+def open_store(url: str, rule: RetentionRule | None = None) -> FolderStore | S3Store:
     """Return the store that *url* names: a folder's path, or ``s3://bucket`` with an optional prefix.
 
     Nothing is asked of the disk or the server yet. An S3 store finds its endpoint, region and
     credentials where every AWS tool does: ``AWS_ENDPOINT_URL``, ``AWS_PROFILE``, ``AWS_REGION`` and
     the like, and its files. A path is taken as it is, whatever characters are in it.
+
+    Args:
+        url: What a person writes.
+        rule: What each new object is kept by in a bucket with Object Lock. A folder has a rule of its own.
 
     Raises:
         InvalidStoreUrl: *url* names no store.
@@ -39,7 +44,7 @@ def open_store(url: str) -> FolderStore | S3Store:
         raise _invalid(url, "a bucket of 3 to 255 letters, digits, dots and hyphens", bucket or "none")
     prefix = prefix.removesuffix("/")
     try:
-        return _s3(bucket, check_key(prefix) if prefix else "")
+        return _s3(bucket, check_key(prefix) if prefix else "", rule)
     except InvalidKey as exc:
         raise _invalid(url, "a prefix that is a key", prefix) from exc
 
@@ -52,7 +57,7 @@ def _folder(path: str) -> FolderStore:
     return FolderStore(Path(path))
 
 
-def _s3(bucket: str, prefix: str) -> S3Store:
+def _s3(bucket: str, prefix: str, rule: RetentionRule | None) -> S3Store:
     try:
         from storage.s3 import S3Store, connect  # noqa: PLC0415  # a folder works without boto3
     except ModuleNotFoundError as exc:
@@ -61,7 +66,7 @@ def _s3(bucket: str, prefix: str) -> S3Store:
             code="E623",
             hint="pip install boto3",
         ) from exc
-    return S3Store(bucket, prefix, connect())
+    return S3Store(bucket, prefix, connect(), rule)
 
 
 def _invalid(url: str, expected: str, got: str) -> InvalidStoreUrl:

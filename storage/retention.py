@@ -20,6 +20,7 @@ from storage.keys import shown
 
 MAX_RETENTION = timedelta(days=36_525)
 """100 years: nobody can undo a compliance date, so a mistyped one is refused."""
+MAX_RETENTION_DAYS = 36_500
 
 
 class RetentionMode(enum.StrEnum):
@@ -49,6 +50,37 @@ class Retention:
         """Refuse a date without time zone or with fractions, which servers round differently."""
         if self.retain_until.utcoffset() != timedelta(0) or self.retain_until.microsecond:
             raise ValueError(f"retention: expected whole seconds in UTC, got {self.retain_until.isoformat()}")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRule:
+    """How long a store keeps every new object.
+
+    Args:
+        mode: How firmly.
+        days: From the moment an object is stored, 1 to ``MAX_RETENTION_DAYS``.
+    """
+
+    mode: RetentionMode
+    days: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no store can keep."""
+        if not 1 <= self.days <= MAX_RETENTION_DAYS:
+            raise ValueError(f"retention: expected 1 to {MAX_RETENTION_DAYS} days, got {self.days}")
+
+    def starting(self, moment: datetime) -> Retention:
+        """Return the retention of an object that was stored at *moment* (aware)."""
+        until = moment.astimezone(UTC) + timedelta(days=self.days)
+        return Retention(self.mode, until.replace(microsecond=0))
+
+    def joined(self, other: RetentionRule | None) -> RetentionRule:
+        """Return the rule that is at least as strict as this one and *other*."""
+        if other is None:
+            return self
+        strict = RetentionMode.COMPLIANCE in {self.mode, other.mode}
+        mode = RetentionMode.COMPLIANCE if strict else RetentionMode.GOVERNANCE
+        return RetentionRule(mode, max(self.days, other.days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +179,11 @@ def require_kept(key: str, wanted: Lock, kept: Lock) -> Lock:
     return kept
 
 
+def is_live(lock: Lock) -> bool:
+    """Tell whether *lock* keeps its object now by a retention."""
+    return lock.retention is not None and lock.retention.retain_until > datetime.now(UTC)
+
+
 def weakest(locks: Sequence[Lock]) -> Lock:
     """Return what all of *locks*, at least one, have in common: held if all are, retained as the least is."""
     retentions = [lock.retention for lock in locks if lock.retention is not None]
@@ -187,6 +224,38 @@ def from_note(key: str, note: bytes) -> Lock:
             code="E656",
             hint="restore the file of that name under .locks from another copy of the store",
         ) from exc
+
+
+def to_rule_note(rule: RetentionRule) -> bytes:
+    """Write *rule* as a line of JSON, for stores that keep it as a note."""
+    return json.dumps({"mode": rule.mode, "days": rule.days}).encode() + b"\n"
+
+
+def from_rule_note(store: str, note: bytes) -> RetentionRule:
+    """Read what ``to_rule_note`` wrote.
+
+    Raises:
+        StoreRefused: It is something else; an unreadable rule is not none.
+    """
+    try:
+        facts = json.loads(note)
+        return RetentionRule(RetentionMode(facts["mode"]), int(facts["days"]))
+    except (ValueError, TypeError, KeyError) as exc:
+        raise StoreRefused(
+            f"store {shown(store)}: its retention cannot be read: expected JSON with mode and days, "
+            "got something else",
+            code="E657",
+            hint="restore the file .retention from another copy, or from what archiver store init was given",
+        ) from exc
+
+
+def longer(note: Retention | None, rule: Retention) -> Retention:
+    """Return what keeps an object that has *note* of its own, perhaps, and falls under *rule*."""
+    if note is None:
+        return rule
+    strict = RetentionMode.COMPLIANCE in {note.mode, rule.mode}
+    mode = RetentionMode.COMPLIANCE if strict else RetentionMode.GOVERNANCE
+    return Retention(mode, max(note.retain_until, rule.retain_until))
 
 
 def _words(lock: Lock) -> str:

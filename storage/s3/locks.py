@@ -22,6 +22,11 @@ def lock_from(head: dict[str, Any]) -> Lock:
     return Lock(Retention(RetentionMode(mode), until.astimezone(UTC).replace(microsecond=0)), held=held)
 
 
+def lock_arguments(retention: Retention) -> dict[str, Any]:
+    """Arguments of the request that makes an object, so that it is locked from its first moment."""
+    return {"ObjectLockMode": retention.mode.value, "ObjectLockRetainUntilDate": retention.retain_until}
+
+
 def put_retention(client: Any, place: dict[str, str], retention: Retention) -> None:
     """Set the retention of one version; lengthening needs no bypass, and none is ever asked for."""
     client.put_object_retention(

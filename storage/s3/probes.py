@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from storage.retention import MAX_RETENTION_DAYS, RetentionMode, RetentionRule
 from storage.s3.errors import error_code, http_status
 
 _NESTED = ".probe/a/b"
@@ -64,6 +65,20 @@ def locks(client: Any, bucket: str) -> bool:
     except ClientError as exc:
         return _unknown(exc)
     return bool(answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
+
+
+def default_rule(client: Any, bucket: str) -> RetentionRule | None:
+    """Return what a bucket with Object Lock keeps new objects by; None for nothing or no answer."""
+    try:
+        answer = client.get_object_lock_configuration(Bucket=bucket)
+    except ClientError as exc:
+        _unknown(exc)
+        return None
+    default = answer.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention")
+    if not default:
+        return None
+    days = default.get("Days", 0) + 365 * default.get("Years", 0)
+    return RetentionRule(RetentionMode(default["Mode"]), min(days, MAX_RETENTION_DAYS))
 
 
 def _unknown(exc: ClientError) -> bool:

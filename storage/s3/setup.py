@@ -7,33 +7,26 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from storage.retention import RetentionMode
+from storage.retention import RetentionRule
 from storage.s3.client import DEFAULT_REGION
 from storage.s3.errors import error_code, http_status, s3_errors
+from storage.s3.probes import default_rule
 
-_MAX_DAYS = 36_500
 
-
-def prepare_bucket(client: Any, bucket: str, *, mode: RetentionMode | None, days: int = 0) -> list[str]:
+def prepare_bucket(client: Any, bucket: str, rule: RetentionRule | None) -> list[str]:
     """Create *bucket* if it is missing and set it up; what it has already is made stricter, never looser.
 
     Args:
         client: A boto3 S3 client.
         bucket: The bucket.
-        mode: Default retention for every new object, or None for none. Compliance cannot be undone.
-        days: How long, 1 to 36,500 days; 0 with no mode.
+        rule: Default retention for every new object, or None for none. Compliance cannot be undone.
 
     Returns:
         One sentence for each setting that could not be made, empty when all were.
 
     Raises:
-        ValueError: *days* is out of range.
         StoreRefused, StoreUnavailable: The bucket cannot be made or reached.
     """
-    if (mode is None) != (days == 0) or not 0 <= days <= _MAX_DAYS:
-        raise ValueError(
-            f"default retention: expected 1 to {_MAX_DAYS} days with a mode, got {days} days, {mode}"
-        )
     with s3_errors(f"store s3://{bucket}"):
         _make(client, bucket)
         steps = [
@@ -41,8 +34,8 @@ def prepare_bucket(client: Any, bucket: str, *, mode: RetentionMode | None, days
             _try("Encryption", lambda: _encrypt(client, bucket)),
             _try("Blocking public access", lambda: _block_public_access(client, bucket)),
         ]
-        if mode is not None:
-            steps.append(_try("Default retention", lambda: _retain(client, bucket, mode, days)))
+        if rule is not None:
+            steps.append(_try("Default retention", lambda: _retain(client, bucket, rule)))
     return [step for step in steps if step]
 
 
@@ -93,17 +86,13 @@ def _block_public_access(client: Any, bucket: str) -> None:
     client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(names, True))
 
 
-def _retain(client: Any, bucket: str, mode: RetentionMode, days: int) -> None:
-    there = client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
-    default = there.get("Rule", {}).get("DefaultRetention", {})
-    days_there = default.get("Days", 0) + 365 * default.get("Years", 0)
-    strict_there = default.get("Mode") == RetentionMode.COMPLIANCE
-    wanted = {
-        "Mode": (RetentionMode.COMPLIANCE if strict_there else mode).value,
-        "Days": max(days, days_there),
-    }
-    if (wanted["Mode"], wanted["Days"]) != (default.get("Mode"), days_there):
+def _retain(client: Any, bucket: str, rule: RetentionRule) -> None:
+    client.get_object_lock_configuration(Bucket=bucket)  # some servers take a rule where nothing is locked
+    there = default_rule(client, bucket)
+    wanted = rule.joined(there)
+    if wanted != there:
+        default = {"Mode": wanted.mode.value, "Days": wanted.days}
         client.put_object_lock_configuration(
             Bucket=bucket,
-            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": wanted}},
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": default}},
         )

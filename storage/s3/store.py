@@ -7,8 +7,9 @@ import io
 import secrets
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,19 +17,26 @@ from botocore.exceptions import ClientError
 
 from storage.errors import (
     DigestMismatch,
-    InvalidKey,
     InvalidRange,
     ObjectConflict,
     ObjectMissing,
     StoreRefused,
 )
 from storage.interface import Capabilities, ObjectInfo, Receipt
-from storage.keys import MAX_KEY_BYTES, check_folder, check_key, check_prefix, shown
+from storage.keys import check_folder, check_prefix, shown
 from storage.probe import Promise
-from storage.retention import Lock, Retention, check_deletable, check_stricter, require_kept
+from storage.retention import (
+    Lock,
+    Retention,
+    check_deletable,
+    check_stricter,
+    is_live,
+    longer,
+    require_kept,
+)
 from storage.s3 import probes
+from storage.s3.bucket import S3Bucket
 from storage.s3.errors import error_code, s3_errors, was_retried
-from storage.s3.listing import Listing
 from storage.s3.locks import lock_from, put_hold, put_retention, require_locks
 from storage.s3.reader import S3Reader
 from storage.s3.removal import abort_uploads, versions
@@ -49,20 +57,16 @@ _CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "404"})
 _ABANDONED_AFTER = timedelta(days=7)
 
 
-class S3Store:
+class S3Store(S3Bucket):
     """Objects under one prefix of one bucket. Safe to use from several threads.
 
     Args:
         bucket: The bucket, which must exist.
         prefix: A key that every object's key is put under, or an empty string.
         client: A boto3 S3 client, as ``storage.s3.connect`` makes it.
+        rule: What each new object is kept by where the bucket has Object Lock, unless the bucket's own
+            default is stricter; None leaves it to the bucket.
     """
-
-    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
-        self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
-        self.bucket = bucket
-        self.prefix = f"{prefix}/" if prefix else ""
-        self.client = client
 
     @property
     def capabilities(self) -> Capabilities:
@@ -79,14 +83,20 @@ class S3Store:
         name = self._name(key)
         check_announced(key, sha256)
         with s3_errors(f"object {shown(key)}"):
+            retention = self._retention()
             if not self._creates_only and self._is_there(key):
                 sent = Upload(*digest_of(source), checksum="", answer=None)
             else:
                 target = Target(
-                    self.client, self.bucket, name, {"IfNoneMatch": "*"} if self._creates_only else {}
+                    self.client,
+                    self.bucket,
+                    name,
+                    {"IfNoneMatch": "*"} if self._creates_only else {},
+                    retention,
                 )
                 sent = send(target, source, partial(require_announced, key, sha256))
-        return self._found(key, sent) if sent.answer is None else self._confirmed(key, sent, sent.answer)
+        receipt = self._found(key, sent) if sent.answer is None else self._confirmed(key, sent, sent.answer)
+        return self._kept(receipt, retention)
 
     def open(self, key: str, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open *key* for reading; see ``storage.interface``."""
@@ -177,10 +187,10 @@ class S3Store:
                 self.client.copy_object(
                     Bucket=self.bucket, Key=aside, CopySource={"Bucket": self.bucket, "Key": name}
                 )
-            sent = send(
-                Target(self.client, self.bucket, name, {}), source, partial(require_announced, key, sha256)
-            )
-        return self._confirmed(key, sent, sent.answer or {})
+            retention = self._retention()
+            target = Target(self.client, self.bucket, name, {}, retention)
+            sent = send(target, source, partial(require_announced, key, sha256))
+        return self._kept(self._confirmed(key, sent, sent.answer or {}), retention)
 
     def probe(self) -> Sequence[Promise]:
         """Try every promise on the server and the bucket; see ``storage.probe``."""
@@ -213,29 +223,19 @@ class S3Store:
         with s3_errors(self._subject):
             return abort_uploads(self.client, self.bucket, self.prefix, oldest)
 
-    @cached_property
-    def _keeps_versions(self) -> bool:
-        return probes.keeps_versions(self.client, self.bucket)
-
-    @cached_property
-    def _locks(self) -> bool:
-        return probes.locks(self.client, self.bucket)
-
-    @cached_property
-    def _creates_only(self) -> bool:
-        return probes.creates_only(self.client, self.bucket, self.prefix)
-
-    @cached_property
-    def _replaces_only(self) -> bool:
-        return self._creates_only and probes.replaces_only(self.client, self.bucket, self.prefix)
-
-    @property
-    def _subject(self) -> str:
-        return f"store {shown(self.url)}"
-
-    @property
-    def _listing(self) -> Listing:
-        return Listing(self.client, self.bucket, self.prefix)
+    def _kept(self, receipt: Receipt, wanted: Retention | None) -> Receipt:
+        """Read the lock of what was put, set it where the server dropped it, and complete the receipt."""
+        if wanted is None:
+            return receipt
+        head = self._head(receipt.key)
+        lock = lock_from(head)
+        if not is_live(lock) or (receipt.created and longer(lock.retention, wanted) != lock.retention):
+            self.retain(receipt.key, longer(lock.retention, wanted))
+        return replace(
+            receipt,
+            version_id=head.get("VersionId", ""),
+            server_checksum=head.get("ChecksumSHA256", receipt.server_checksum),
+        )
 
     def _set_hold(self, key: str, *, held: bool) -> Lock:
         place, lock = self._lockable(key)
@@ -250,50 +250,6 @@ class S3Store:
             require_locks(key, has_locks=self._locks)
         place = {"Bucket": self.bucket, "Key": self._name(key), "VersionId": head.get("VersionId", "null")}
         return place, lock_from(head)
-
-    def _name(self, key: str) -> str:
-        """Name in the bucket of *key*."""
-        name = self.prefix + check_key(key)
-        size_bytes = len(name.encode())
-        if size_bytes > MAX_KEY_BYTES:
-            raise InvalidKey(
-                f"key {shown(key)}: too long with the store's prefix: "
-                f"expected at most {MAX_KEY_BYTES} bytes, got {size_bytes} bytes",
-                code="E601",
-                hint="give the store a shorter prefix",
-            )
-        return name
-
-    def _head(self, key: str) -> dict[str, Any]:
-        name = self._name(key)
-        with s3_errors(f"object {shown(key)}"):
-            try:
-                answer = self.client.head_object(Bucket=self.bucket, Key=name, ChecksumMode="ENABLED")
-            except ClientError as exc:
-                if error_code(exc) == "404":
-                    self._require_bucket()
-                raise
-        return dict(answer)
-
-    def _require_bucket(self) -> None:
-        """Tell a missing bucket from a missing object: the answer to a HEAD has no room to say which."""
-        try:
-            self.client.head_bucket(Bucket=self.bucket)
-        except ClientError as exc:
-            if error_code(exc) != "404":
-                return  # not allowed to ask; the object's own answer stands
-            raise StoreRefused(
-                f"{self._subject}: no such bucket: expected one named {self.bucket}, got none",
-                code="E630",
-                hint="check the name and AWS_ENDPOINT_URL, or create the bucket",
-            ) from exc
-
-    def _is_there(self, key: str) -> bool:
-        try:
-            self._head(key)
-        except ObjectMissing:
-            return False
-        return True
 
     def _get(self, key: str, arguments: dict[str, str]) -> dict[str, Any]:
         name = self._name(key)

@@ -203,10 +203,7 @@ class Survey:
         return False
 
     def _retains_by_default(self) -> bool:
-        if not probes.locks(self.client, self.bucket):
-            return False
-        answer = self.client.get_object_lock_configuration(Bucket=self.bucket)
-        return "DefaultRetention" in answer["ObjectLockConfiguration"].get("Rule", {})
+        return probes.default_rule(self.client, self.bucket) is not None
 
     def _encrypts(self) -> bool:
         try:

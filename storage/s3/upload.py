@@ -18,7 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.errors import StoreRefused, StoreUnavailable
 from storage.keys import shown
+from storage.retention import Retention
 from storage.s3.errors import error_code, was_retried
+from storage.s3.locks import lock_arguments
 from storage.streams import MIB, chunks
 
 PART_BYTES = 16 * MIB
@@ -39,17 +41,24 @@ class Target:
         bucket: The bucket.
         key: The whole key, the store's prefix included.
         conditions: ``IfNoneMatch`` or ``IfMatch`` arguments of the request that makes the object.
+        retention: What the object is kept by from its first moment, or None.
     """
 
     client: Any
     bucket: str
     key: str
     conditions: dict[str, str]
+    retention: Retention | None = None
 
     @property
     def place(self) -> dict[str, str]:
         """Arguments that every request about the object has."""
         return {"Bucket": self.bucket, "Key": self.key}
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """Arguments that lock the object as it is made; some servers drop them, so the lock is read back."""
+        return lock_arguments(self.retention) if self.retention else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,12 @@ def _send_whole(target: Target, data: bytes, check: Callable[[str], None]) -> Up
     check(digest.hexdigest())
     checksum = b64encode(digest.digest()).decode()
     answer = _unless_taken(
-        target.client.put_object, **target.place, **target.conditions, Body=data, ChecksumSHA256=checksum
+        target.client.put_object,
+        **target.place,
+        **target.conditions,
+        **target.lock,
+        Body=data,
+        ChecksumSHA256=checksum,
     )
     return Upload(len(data), digest.hexdigest(), checksum, answer)
 
@@ -126,7 +140,7 @@ def _send_parts(target: Target, parts: Iterable[bytes], check: Callable[[str], N
 @contextlib.contextmanager
 def _multipart(target: Target) -> Iterator[str]:
     """Begin an upload in parts; end it on any failure, so that no parts are kept and paid for."""
-    created = target.client.create_multipart_upload(**target.place, ChecksumAlgorithm="SHA256")
+    created = target.client.create_multipart_upload(**target.place, **target.lock, ChecksumAlgorithm="SHA256")
     upload_id = str(created["UploadId"])
     completed = False
     try:

@@ -12,7 +12,7 @@ from storage import disk
 from storage.errors import StoreRefused
 from storage.folder import FolderStore
 from storage.probe import Verdict
-from storage.retention import RetentionMode
+from storage.retention import RetentionMode, RetentionRule
 from storage.s3 import S3Store
 from storage.s3.setup import prepare_bucket
 
@@ -142,7 +142,7 @@ def default_retention(client, bucket: str) -> dict:
 @pytest.mark.s3
 def test_a_prepared_bucket_retains_from_the_first_moment(s3_client, bucket):
     """A new bucket gets versions, locks, encryption and default retention; what the server lacks is said."""
-    refused = prepare_bucket(s3_client, bucket, mode=GOVERNANCE, days=1)
+    refused = prepare_bucket(s3_client, bucket, RetentionRule(GOVERNANCE, 1))
     assert refused == ["Blocking public access could not be turned on: the server answered 501."]
     store = S3Store(bucket, "", s3_client)
     assert {"versions", "locks", "default-retention", "encryption"} <= names(store, Verdict.HOLDS)
@@ -155,14 +155,14 @@ def test_a_prepared_bucket_retains_from_the_first_moment(s3_client, bucket):
 @pytest.mark.s3
 def test_preparing_again_never_loosens(s3_client, bucket):
     """A second preparation with less keeps what there is; with more it lengthens."""
-    prepare_bucket(s3_client, bucket, mode=GOVERNANCE, days=10)
-    prepare_bucket(s3_client, bucket, mode=GOVERNANCE, days=5)
+    prepare_bucket(s3_client, bucket, RetentionRule(GOVERNANCE, 10))
+    prepare_bucket(s3_client, bucket, RetentionRule(GOVERNANCE, 5))
     assert default_retention(s3_client, bucket) == {"Mode": "GOVERNANCE", "Days": 10}
-    prepare_bucket(s3_client, bucket, mode=COMPLIANCE, days=2)
+    prepare_bucket(s3_client, bucket, RetentionRule(COMPLIANCE, 2))
     assert default_retention(s3_client, bucket) == {"Mode": "COMPLIANCE", "Days": 10}
-    prepare_bucket(s3_client, bucket, mode=GOVERNANCE, days=20)
+    prepare_bucket(s3_client, bucket, RetentionRule(GOVERNANCE, 20))
     assert default_retention(s3_client, bucket) == {"Mode": "COMPLIANCE", "Days": 20}
-    prepare_bucket(s3_client, bucket, mode=None)
+    prepare_bucket(s3_client, bucket, None)
     assert default_retention(s3_client, bucket) == {"Mode": "COMPLIANCE", "Days": 20}
 
 
@@ -170,14 +170,5 @@ def test_preparing_again_never_loosens(s3_client, bucket):
 def test_an_old_bucket_without_locks_is_said_to_have_none(s3_client, bucket):
     """Where Object Lock cannot be turned on afterwards, the sentence says so instead of nothing."""
     s3_client.create_bucket(Bucket=bucket)
-    refused = prepare_bucket(s3_client, bucket, mode=GOVERNANCE, days=1)
+    refused = prepare_bucket(s3_client, bucket, RetentionRule(GOVERNANCE, 1))
     assert any(sentence.startswith("Default retention could not be turned on") for sentence in refused)
-
-
-@pytest.mark.parametrize(
-    ("mode", "days"), [(GOVERNANCE, 0), (None, 5), (GOVERNANCE, -1), (COMPLIANCE, 36_501)]
-)
-def test_nonsense_retention_is_refused(mode, days):
-    """A mode without days, days without a mode and a mistyped century are refused before any request."""
-    with pytest.raises(ValueError, match="default retention"):
-        prepare_bucket(None, "bucket", mode=mode, days=days)
