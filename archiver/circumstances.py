@@ -20,7 +20,8 @@ from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.errors import UsageError
 from archiver.spool import utc_text
 from archiver.version import tool_version
-from manifests.record_process import Clock
+from manifests.beacon import Beacon, BeaconUnavailable, fetch_value
+from manifests.record_process import Clock, LowerTimeBound
 
 if TYPE_CHECKING:
     from archiver.capture.browser import BrowserFacts
@@ -77,6 +78,24 @@ async def clock_in_time(servers: tuple[str, ...]) -> Clock:
         return await asyncio.wait_for(asyncio.to_thread(ask_clock, servers), CLOCK_BUDGET_S)
     except TimeoutError:
         return Clock(checked=False, reason=f"no time server answered within {CLOCK_BUDGET_S} s")
+
+
+async def lower_bound(settings: Settings) -> LowerTimeBound | None:
+    """Fetch the fresh public value that the settings name; None when none is set or none can be had."""
+    if not settings.not_before_source:
+        return None
+    beacon = Beacon(settings.not_before_source, settings.not_before_url)
+    try:
+        found = await asyncio.to_thread(fetch_value, beacon)
+    except BeaconUnavailable:
+        return None
+    return LowerTimeBound(
+        source=found.source,
+        url=found.url,
+        value=found.value,
+        published_at=utc_text(found.published_at) if found.published_at else None,
+        fetched_at=utc_text(found.fetched_at),
+    )
 
 
 def environment(settings: Settings, browser: BrowserFacts) -> dict[str, Any]:
@@ -163,7 +182,13 @@ def seed_part(seed: Seed) -> dict[str, Any]:
 
 
 def request_of(
-    seed: Seed, settings: Settings, means: dict[str, Any], clock: Clock, *, requested_at: datetime
+    seed: Seed,
+    settings: Settings,
+    means: dict[str, Any],
+    clock: Clock,
+    *,
+    not_before: LowerTimeBound | None,
+    requested_at: datetime,
 ) -> dict[str, Any]:
     """Put together what stands in ``request.json`` before the load.
 
@@ -172,6 +197,7 @@ def request_of(
         settings: Of the run.
         means: From ``environment``.
         clock: From ``ask_clock``.
+        not_before: From ``lower_bound``.
         requested_at: Aware UTC.
     """
     offset = datetime.now().astimezone().utcoffset()
@@ -182,14 +208,20 @@ def request_of(
         "requested_at": utc_text(requested_at),
         "local_utc_offset_min": round(offset.total_seconds() / 60) if offset else 0,
         "clock": msgspec.to_builtins(clock),
-        "not_before": None,
+        "not_before": msgspec.to_builtins(not_before),
         "environment": means,
         "collector": {
             "operator": settings.operator or None,
             "organisation": settings.organisation or None,
         },
         "commitments": [],
-        "statement": {"purpose": settings.purpose or None},
+        "statement": {
+            "when": f"{utc_text(requested_at)} (UTC), by the clock of the machine",
+            "by_whom": settings.by_whom or None,
+            "conditions": settings.conditions or None,
+            "circumstances": settings.circumstances or None,
+            "purpose": settings.purpose or None,
+        },
         "access": {"kind": "public"},
         "origin": {"kind": "live"},
         "previous": None,

@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -50,6 +50,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         vantage_country: Country of the network exit, two letters of ISO 3166-1; empty for not stated.
         vantage_place: Place of the machine, in words; empty for not stated.
         purpose: Why captures are made, for the record; empty for not stated.
+        by_whom: Who makes the recordings, for the record's statement (Kazakhstan, CPC article 99(2)).
+        conditions: In what conditions: place, device, network; likewise.
+        circumstances: In what circumstances: how pages come to notice, what is done; likewise.
+        not_before_source: Where a fresh public value comes from that bounds captures from below: ``drand`` or
+            ``tlog-checkpoint``; empty for none.
+        not_before_url: Of its latest round or checkpoint.
         browser: Path of a Chromium or Chrome; empty to look for one.
         user_agent: Sent instead of the browser's own; empty for its own.
         ca_files: PEM files of further roots that are trusted for TLS; recorded.
@@ -77,6 +83,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vantage_country: Annotated[str, Meta(pattern="^([A-Z]{2})?$", max_length=2)] = ""
     vantage_place: Line = ""
     purpose: Line = ""
+    by_whom: Line = ""
+    conditions: Line = ""
+    circumstances: Line = ""
+    not_before_source: Literal["", "drand", "tlog-checkpoint"] = ""
+    not_before_url: Line = ""
     browser: Line = ""
     user_agent: Annotated[str, Meta(pattern="^[ -~]*$", max_length=1_024)] = ""
     ca_files: Annotated[tuple[str, ...], Meta(max_length=50)] = ()

@@ -44,7 +44,7 @@ from manifests.errors import ManifestError
 from storage.interface import Store
 
 if TYPE_CHECKING:
-    from manifests.record_process import Clock
+    from manifests.record_process import Clock, LowerTimeBound
 
 PACKER_NICENESS = 5
 """On two cores the browser goes first."""
@@ -66,6 +66,7 @@ class _Run:
     spool_root: Path
     means: dict[str, Any]
     clock: asyncio.Task[Clock]
+    not_before: asyncio.Task[LowerTimeBound | None]
 
     async def capture(self, seed: Seed) -> Spool:
         """Load one page; what was seen and received is in the spool that is returned."""
@@ -73,7 +74,14 @@ class _Run:
         async with self.rigs.one() as rig:
             now = datetime.now(UTC)
             clock = await self.clock
-            request = circumstances.request_of(seed, self.settings, self.means, clock, requested_at=now)
+            request = circumstances.request_of(
+                seed,
+                self.settings,
+                self.means,
+                clock,
+                not_before=await self.not_before,
+                requested_at=now,
+            )
             request["key_log"] = str(rig.home.keys)
             spool = Spool.create(self.spool_root, new_capture_id(now), request)
             spool.hold()
@@ -172,6 +180,7 @@ async def _start(
     stack: AsyncExitStack, store: Store, settings: Settings, progress: Progress, jobs: int
 ) -> _Run:
     clock = asyncio.create_task(circumstances.clock_in_time(settings.ntp_servers))
+    not_before = asyncio.create_task(circumstances.lower_bound(settings))
     executable = browsers.find_browser(settings.browser or None)
     cache = cache_folder()
     facts = await asyncio.to_thread(describe, executable, cache, settings.view, settings.user_agent)
@@ -194,7 +203,7 @@ async def _start(
     catalogue = Catalogue(catalogue_path(cache, store.url))
     stack.callback(catalogue.close)
     means = circumstances.environment(settings, facts)
-    return _Run(store, settings, progress, rigs, packers, catalogue, spool_root, means, clock)
+    return _Run(store, settings, progress, rigs, packers, catalogue, spool_root, means, clock, not_before)
 
 
 @contextmanager

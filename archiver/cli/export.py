@@ -7,12 +7,16 @@ from pathlib import Path
 
 import click
 
+from archiver.cli.custody import log_quietly
 from archiver.cli.options import command, settings_of, store_option
 from archiver.cli.output import print_json, print_lines, say
 from archiver.cli.stores import full_ids, holdings_of
 from archiver.errors import ExitCode, UsageError
 from archiver.incidents.rules import check_incident_id
-from archiver.summary import capture_prefix, load_record
+from archiver.seal_run import event
+from archiver.sealing import Sealer
+from archiver.summary import capture_prefix, load_record, load_summary
+from manifests.custody_event import CustodyEvent
 from manifests.record import EvidenceRecord
 from storage.folder import FolderStore
 from storage.interface import Store
@@ -29,12 +33,20 @@ from storage.open import open_store
     metavar="DIR",
     help="Folder to write to: new, empty, or an earlier export.",
 )
+@click.option(
+    "--for",
+    "audience",
+    type=click.Choice(["any", "court"]),
+    default="any",
+    help="For a court: refuse captures whose statement leaves one of its four answers open.",
+)
 @store_option
 def export(
     *,
     captures: tuple[str, ...],
     incident_id: str | None,
     output: Path,
+    audience: str,
     store_url: str | None,
     config: Path | None,
     as_json: bool,
@@ -43,19 +55,25 @@ def export(
 
     The folder is a store itself: `archiver verify DIR` checks it, `archiver list --store DIR` lists it.
     """
-    store = open_store(settings_of(config, store=store_url).store)
+    settings = settings_of(config, store=store_url)
+    store = open_store(settings.store)
     chosen = _chosen(store, captures, incident_id)
     _check_output(output)
+    if audience == "court":
+        _check_statements(store, chosen)
     target = FolderStore(output)
     size_bytes = 0
     for capture_id in chosen:
         record, data = load_record(store, capture_id)
         size_bytes += sum(_copy(store, target, record, data))
         _warn_of_secrets(record)
+    is_logged = log_quietly(settings, store, lambda sealer: _events(sealer, store, chosen, audience))
     if as_json:
-        print_json({"output": str(output), "captures": chosen, "bytes": size_bytes})
+        print_json({"output": str(output), "captures": chosen, "bytes": size_bytes, "logged": is_logged})
     else:
         print_lines([f"{len(chosen)} captures, {size_bytes:,} bytes, in {output}"])
+        if not is_logged:
+            say("not entered in the custody log: no signing key opens without a question")
     return ExitCode.DONE
 
 
@@ -79,6 +97,28 @@ def _chosen(store: Store, captures: tuple[str, ...], incident_id: str | None) ->
             hint="run `archiver list` to see which incidents there are",
         )
     return found
+
+
+def _check_statements(store: Store, chosen: list[str]) -> None:
+    """Refuse what a court of Kazakhstan would not examine (CPC article 99(2)): see docs/verification.md."""
+    missing = []
+    for capture_id in chosen:
+        record, _ = load_record(store, capture_id)
+        names = ("when", "by_whom", "conditions", "circumstances")
+        missing += [f"{capture_id}: {name}" for name in names if not getattr(record.statement, name)]
+    if missing:
+        raise UsageError(
+            f"export for a court: expected four answers in each statement, got none for {'; '.join(missing)}",
+            code="E295",
+            hint="set by_whom, conditions and circumstances in the settings and capture again with --again",
+        )
+
+
+def _events(sealer: Sealer, store: Store, chosen: list[str], audience: str) -> list[CustodyEvent]:
+    return [
+        event("exported", sealer, load_summary(store, capture_id), purpose=f"for {audience}")
+        for capture_id in chosen
+    ]
 
 
 def _check_output(output: Path) -> None:

@@ -100,3 +100,22 @@ def test_a_locked_key_stops_no_capture(custodian):
 def test_bad_input_about_keys_and_trust_is_refused(custodian, words, code):
     """Nothing is written over, and nothing that cannot be read is trusted."""
     custodian.tool(*words, code=code)
+
+
+def test_an_export_for_a_court_is_refused_until_the_four_answers_are_there(custodian, tmp_path):
+    """When, by whom, in what conditions, in what circumstances: without them a court would not look at it."""
+    custodian.capture(PAGE, code=3)
+    output = tmp_path / "out"
+    custodian.run("export", "--incident", "T-1", "--output", str(output), "--for", "court", code=2)
+    assert not output.exists()
+    answers = {
+        "BY_WHOM": "A. B., archivist",
+        "CONDITIONS": "office, Almaty",
+        "CIRCUMSTANCES": "named in a report",
+    }
+    filled = replace(custodian, extra=custodian.extra | {f"ARCHIVER_{k}": v for k, v in answers.items()})
+    (one,) = filled.capture(PAGE, options=("--again",), code=3)
+    told = filled.run("export", one["capture_id"], "--output", str(output), "--for", "court")
+    assert told["captures"] == [one["capture_id"]]
+    events = filled.run("log", "show", "--capture", one["capture_id"])["events"]
+    assert "exported" in [event["type"] for event in events]
