@@ -56,11 +56,13 @@ def load(browser: Browser, url: str) -> tuple[list[Response], dict[str, object]]
     """Load a page and return its responses and what it looks like."""
     with browser.new_page(viewport={"width": 1280, "height": 800}) as page:
         responses: list[Response] = []
-        page.on("response", lambda response: responses.append(response))  # noqa: PLW0108  # marked
+        page.on("response", lambda response: responses.append(response))  # noqa: PLW0108
         page.goto(url, wait_until="networkidle")
         seen = page.evaluate(
-            "({height: document.documentElement.scrollHeight, fonts: [...document.fonts].map(f => f.status),"
-            " shown: [...document.images].filter(i => i.naturalWidth).length, images: document.images.length})"
+            "({height: document.documentElement.scrollHeight,"
+            " fonts: [...document.fonts].map(f => f.status),"
+            " shown: [...document.images].filter(i => i.naturalWidth).length,"
+            " images: document.images.length})"
         )
         seen["body_bytes"] = sum(len(response.body()) for response in responses if response.status == 200)
         return responses, seen
