@@ -123,6 +123,23 @@ def test_a_commitment_opens_to_nothing_else(opening, why):
         open_commitment(commitment, opening(good))
 
 
+@pytest.mark.parametrize("salt", ["", "ab" * 32 + "\n", "AB" * 32, "ab" * 31])
+def test_a_salt_that_hides_nothing_opens_nothing(salt):
+    """A commitment made with a salt of another form is not one of ours, whatever its digest."""
+    digest = hashlib.sha256(canonical_bytes([salt, "collector.operator", "x"])).hexdigest()
+    with pytest.raises(VerificationError):
+        open_commitment(
+            Commitment(name="collector.operator", digest=digest), Opening("collector.operator", salt, "x")
+        )
+
+
+def test_a_commitment_under_a_false_name_does_not_open():
+    """The digest of one fact under the name of another opens under neither."""
+    good, opening = commit("collector.operator", "x")
+    with pytest.raises(VerificationError):
+        open_commitment(Commitment(name="collector.organisation", digest=good.digest), opening)
+
+
 def test_a_commitment_opens_to_its_value_and_hides_it():
     """The right opening gives the value; the same value twice gives two digests."""
     one, opening = commit("collector.operator", "Иванова А.")

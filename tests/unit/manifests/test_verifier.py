@@ -297,7 +297,10 @@ def test_a_record_larger_than_any_of_ours_is_not_read(good, monkeypatch):
 
 @pytest.mark.parametrize("name", ["../record.json", "seal/../../x", "/etc/passwd", ".", ""])
 def test_a_folder_set_opens_nothing_outside(good, name):
-    """No name leads out of the folder."""
+    """No name leads out of the folder, also where something lies."""
+    (good / "seal").mkdir()
+    for outside in ("record.json", "x"):
+        (good.parent / outside).write_bytes(b"outside")
     with pytest.raises(OSError):
         FolderSet(good).open(name)
 

@@ -244,6 +244,7 @@ def test_the_payload_of_a_chunked_answer_is_what_the_chunks_hold(pieces):
         WHOLE.replace(b"6\r\n", b"8\r\n"),
         WHOLE.replace(b"5;", b"g;"),
         WHOLE.replace(b"hello\r\n", b"hello"),
+        WHOLE.replace(b"hello\r\n", b"helloX\r\n"),
         b"",
         b"\r\n" + WHOLE,
         b"0x5\r\nhello\r\n0\r\n\r\n",
@@ -252,7 +253,7 @@ def test_the_payload_of_a_chunked_answer_is_what_the_chunks_hold(pieces):
         b"0\r\n" + b"a: b\r\n" * 50_000 + b"\r\n",
         b"1" * 100_000,
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_where_framing_breaks_no_payload_is_called_wrong(body):
     """Servers that break chunk framing leave the payload open; the block digest still binds every byte."""

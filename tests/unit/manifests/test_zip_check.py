@@ -3,6 +3,7 @@ import shutil
 import struct
 import subprocess
 import zipfile
+import zlib
 
 import pytest
 
@@ -219,6 +220,19 @@ def test_a_member_that_is_not_what_its_headers_say_is_found_when_read(data, code
     with pytest.raises(ProofError) as caught:
         list(member_pieces(io.BytesIO(data), member))
     assert caught.value.finding.code is code
+
+
+def test_a_deflate_stream_without_an_end_is_found():
+    """All bytes and the right checksum do not make up for a stream that could go on."""
+    endless = zlib.compressobj(9, zlib.DEFLATED, -15)
+    stream = endless.compress(b"x" * 40) + endless.flush(zlib.Z_SYNC_FLUSH)
+    data = zipped({"a": stream})
+    data = both(both(data, 10, 8, "<H", 8), 16, 14, "<L", zlib.crc32(b"x" * 40))
+    data = both(data, 24, 22, "<L", 40)
+    members, codes = check(data)
+    assert codes == set()
+    with pytest.raises(ProofError, match="no end"):
+        list(member_pieces(io.BytesIO(data), members[0]))
 
 
 def test_bytes_after_the_end_of_a_deflate_stream_are_found():
