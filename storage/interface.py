@@ -70,6 +70,7 @@ class Receipt:
         etag: The store's tag.
         version_id: The store's version id, or empty.
         server_checksum: The server's own SHA-256 answer (base64, composite for multipart), or empty.
+        copies: Of a store that is several: URL and receipt of each that has confirmed so far.
     """
 
     key: str
@@ -79,6 +80,7 @@ class Receipt:
     etag: str = ""
     version_id: str = ""
     server_checksum: str = ""
+    copies: tuple[tuple[str, Receipt], ...] = ()
 
 
 class Store(Protocol):

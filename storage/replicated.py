@@ -8,13 +8,13 @@ want of a quorum, or for a conflict in one store, may have created the object in
 from __future__ import annotations
 
 import heapq
-import io
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -29,13 +29,10 @@ from storage.errors import (
 )
 from storage.interface import Capabilities, ObjectInfo, Receipt, Store
 from storage.keys import check_folder, check_key, check_prefix, shown
+from storage.lane import Lane
 from storage.retention import Lock, LockingStore, Retention, weakest
 from storage.streams import WindowReader, check_announced, check_range, chunks, digest_of, require_announced
 
-MAX_WAITING = 64
-"""Puts that may wait for one slow store; further ones pass it by, and ``sync`` catches it up."""
-
-_THREADS_EACH = 4
 T = TypeVar("T")
 
 
@@ -43,7 +40,8 @@ class ReplicatedStore:
     """Writes to all of several stores, succeeds with *quorum* of them, reads from the first that answers.
 
     A put returns as soon as the quorum has confirmed; slower stores go on in the background, and
-    ``lagging`` tells which of them failed. ``close`` waits for them.
+    ``lagging`` tells which of them failed. ``close`` waits for them. A store that does not answer is
+    passed by for a minute where the others suffice: a dead one costs no time-out for each object.
 
     Args:
         stores: At least one; the first is asked first, and decides in ``replace``.
@@ -57,7 +55,7 @@ class ReplicatedStore:
         self.quorum = quorum
         self.url = " + ".join(store.url for store in stores)
         self.lagging: dict[str, str] = {}
-        self._lanes = [_Lane(store) for store in stores]
+        self._lanes = [Lane(store, partial(self._note, store)) for store in stores]
 
     def close(self) -> None:
         """Wait until every store has done what it was given."""
@@ -66,8 +64,11 @@ class ReplicatedStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What every store promises, but for races: each creator may win in one store, and so all lose."""
-        each = [store.capabilities for store in self.stores]
+        """What every store promises, but for races: each creator may win in one store, and so all lose.
+
+        A store that cannot be asked promises nothing.
+        """
+        each = [_promised(lane) for lane in self._lanes]
         return Capabilities(
             conditional_writes=len(each) == 1 and each[0].conditional_writes,
             retention=all(one.retention for one in each),
@@ -75,7 +76,7 @@ class ReplicatedStore:
         )
 
     def put(self, key: str, source: bytes | Path | BinaryIO, *, sha256: str | None = None) -> Receipt:
-        """Create *key* in every store; the receipt is of the one that confirmed first.
+        """Create *key* in every store; the receipt is of the one that confirmed first, ``copies`` of all.
 
         Raises:
             ObjectConflict: A store has other bytes under this key.
@@ -86,9 +87,9 @@ class ReplicatedStore:
         check_announced(key, sha256)
         with _rereadable(source) as (digest, reopen):
             require_announced(key, sha256, digest)
-            started = [lane.put(key, reopen, digest, self._note) for lane in self._lanes]
+            started = {lane.put(key, reopen, digest): lane.store.url for lane in self._chosen(key)}
         pending = {future for future in started if future is not None}
-        receipts: list[Receipt] = []
+        receipts: list[tuple[str, Receipt]] = []
         failures: list[StoreError] = []
         while pending and len(receipts) < self.quorum:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -97,18 +98,20 @@ class ReplicatedStore:
                 if isinstance(error, StoreError):
                     failures.append(error)
                 else:
-                    receipts.append(future.result())
+                    receipts.append((started[future], future.result()))
         for failure in failures:
             if isinstance(failure, ObjectConflict | DigestMismatch):
                 raise failure
         if len(receipts) < self.quorum:
             raise self._too_few(key, f"{len(receipts)} confirmed", failures)
-        return receipts[0]
+        return replace(receipts[0][1], copies=tuple(receipts))
 
     def open(self, key: str, *, offset: int = 0, length: int | None = None) -> BinaryIO:
         """Open *key* in the first store that has it; another goes on where that one fails in the middle."""
         check_range(key, offset, length)
-        return _FallbackReader(key, self.stat(key).size_bytes, self.stores).narrowed(offset, length)
+        size_bytes = self.stat(key).size_bytes
+        stores = [lane.store for lane in self._up_first()]
+        return _FallbackReader(key, size_bytes, stores).narrowed(offset, length)
 
     def stat(self, key: str) -> ObjectInfo:
         """Describe *key* by the first store that has it; missing means that a quorum cannot have it."""
@@ -124,11 +127,12 @@ class ReplicatedStore:
         check_folder(prefix)
         broken: dict[str, StoreError] = {}
         names: set[str] = set()
-        for store in self.stores:
+        for lane in self._listable():
             try:
-                names.update(store.list_folders(prefix))
+                names.update(lane.store.list_folders(prefix))
             except StoreError as exc:
-                broken[store.url] = exc
+                lane.failed(exc)
+                broken[lane.store.url] = exc
         self._require_complete(broken)
         return iter(sorted(names))
 
@@ -169,9 +173,27 @@ class ReplicatedStore:
         """Clean up every store."""
         return sum(store.cleanup() for store in self.stores)
 
+    def _up_first(self) -> Sequence[Lane]:
+        return sorted(self._lanes, key=lambda lane: not lane.is_up)
+
+    def _chosen(self, key: str) -> Sequence[Lane]:
+        """The stores that answer; all of them where those are too few."""
+        up = [lane for lane in self._lanes if lane.is_up]
+        if len(up) < self.quorum:
+            return self._lanes
+        for lane in self._lanes:
+            if lane not in up:
+                lane.pass_by(key)
+        return up
+
+    def _listable(self) -> Sequence[Lane]:
+        """The stores that answer, where nothing that a quorum holds can be overlooked without the others."""
+        up = [lane for lane in self._lanes if lane.is_up]
+        return up if len(up) > len(self.stores) - self.quorum else self._lanes
+
     def _merged(self, prefix: str) -> Iterator[ObjectInfo]:
         broken: dict[str, StoreError] = {}
-        streams = [_listed(store, prefix, broken) for store in self.stores]
+        streams = [_listed(lane, prefix, broken) for lane in self._listable()]
         merged = heapq.merge(*streams, key=lambda info: info.key)
         for _, group in groupby(merged, key=lambda info: info.key):
             self._require_complete(broken)
@@ -206,13 +228,16 @@ class ReplicatedStore:
         check_key(key)
         failures: list[StoreError] = []
         missing = 0
-        for store in self.stores:
+        for lane in self._up_first():
+            if not lane.is_up and missing > len(self.stores) - self.quorum:
+                break
             try:
-                return ask(store)
+                return ask(lane.store)
             except ObjectMissing as exc:
                 missing += 1
                 failures.append(exc)
             except StoreError as exc:
+                lane.failed(exc)
                 failures.append(exc)
         if missing > len(self.stores) - self.quorum:
             raise failures[0] if missing == len(failures) else ObjectMissing(str(failures[0]), code="E602")
@@ -230,47 +255,6 @@ class ReplicatedStore:
             code="E661",
             hint="bring the failing stores back, then run it again",
         )
-
-
-class _Lane:
-    """Puts to one store, a few at a time, so that a slow store holds up nobody else."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._pool = ThreadPoolExecutor(_THREADS_EACH, thread_name_prefix="replica")
-        self._room = threading.BoundedSemaphore(MAX_WAITING)
-
-    def put(
-        self,
-        key: str,
-        reopen: Callable[[], bytes | BinaryIO],
-        sha256: str,
-        note: Callable[[Store, str], None],
-    ) -> Future[Receipt] | None:
-        """Start a put; None when too many are waiting. The source is opened now: the caller may delete it."""
-        source = reopen()
-        if not self._room.acquire(blocking=False):
-            note(self._store, f"object {shown(key)}: passed by, {MAX_WAITING} puts are waiting")
-            if not isinstance(source, bytes):
-                source.close()
-            return None
-        future = self._pool.submit(self._put, key, source, sha256)
-
-        def finish(done: Future[Receipt]) -> None:
-            self._room.release()
-            if error := done.exception():
-                note(self._store, str(error))
-
-        future.add_done_callback(finish)
-        return future
-
-    def _put(self, key: str, source: bytes | BinaryIO, sha256: str) -> Receipt:
-        with io.BytesIO(source) if isinstance(source, bytes) else source as stream:
-            return self._store.put(key, stream, sha256=sha256)
-
-    def close(self) -> None:
-        """Wait for the puts that were started."""
-        self._pool.shutdown(wait=True)
 
 
 class _FallbackReader(WindowReader):
@@ -345,12 +329,21 @@ def _open_file(path: Path) -> BinaryIO:
         ) from exc
 
 
-def _listed(store: Store, prefix: str, broken: dict[str, StoreError]) -> Iterator[ObjectInfo]:
+def _promised(lane: Lane) -> Capabilities:
+    try:
+        return lane.store.capabilities
+    except StoreError as exc:
+        lane.failed(exc)
+        return Capabilities(conditional_writes=False, retention=False, versioning=False)
+
+
+def _listed(lane: Lane, prefix: str, broken: dict[str, StoreError]) -> Iterator[ObjectInfo]:
     """List one store; where it fails, note that and end."""
     try:
-        yield from store.list(prefix)
+        yield from lane.store.list(prefix)
     except StoreError as exc:
-        broken[store.url] = exc
+        lane.failed(exc)
+        broken[lane.store.url] = exc
 
 
 def _follow(store: Store, key: str, data: bytes) -> None:

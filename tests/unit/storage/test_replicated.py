@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import replicated
+from storage import lane
 from storage.errors import (
     DigestMismatch,
     ObjectConflict,
@@ -21,6 +21,7 @@ from storage.errors import (
     StoreUnavailable,
 )
 from storage.folder import FolderStore
+from storage.interface import Capabilities
 from storage.memory import MemoryStore
 from storage.replicated import ReplicatedStore
 from storage.retention import Lock, Retention, RetentionMode, weakest
@@ -152,7 +153,7 @@ def test_a_slow_store_delays_nothing_and_catches_up(tmp_path):
 
 def test_a_store_that_stays_slow_is_passed_by(monkeypatch):
     """Only so many puts wait for a slow store; the others go on without it, and it is known to lag."""
-    monkeypatch.setattr(replicated, "MAX_WAITING", 3)
+    monkeypatch.setattr(lane, "MAX_WAITING", 3)
     slow = Slow("slow")
     store = ReplicatedStore([Named("a"), slow], 1)
     for number in range(10):
@@ -334,3 +335,77 @@ def test_a_store_that_breaks_in_the_middle_gets_nothing_more():
     found = list(sync(stores))
     assert [one.outcome for one in found] == [Outcome.UNLISTED]
     assert list(stores[1]._objects) == ["k0"]
+
+
+class Counted(Dead):
+    """Counts how often it was asked."""
+
+    asked = 0
+
+    def put(self, *_, **__):
+        self.asked += 1
+        super().put()
+
+    open = stat = list = list_folders = replace = lock_of = put
+
+
+def test_a_dead_store_is_asked_once_and_then_passed_by():
+    """Time-outs of a dead store are waited for once, not for each object, and what it missed is noted."""
+    dead = Counted("dead")
+    store = ReplicatedStore([dead, Named("a"), Named("b")], 2)
+    with pytest.raises(ObjectMissing):
+        store.stat("none")
+    for number in range(50):
+        store.put(f"k/{number}", b"data")
+        assert store.open(f"k/{number}").read() == b"data"
+    assert len(list(store.list())) == 50
+    assert list(store.list_folders("")) == ["k"]
+    store.close()
+    assert dead.asked == 1
+    assert "passed by" in store.lagging["dead"]
+
+
+def test_a_dead_store_that_the_quorum_needs_is_asked_each_time():
+    """With one of two dead and both needed, nothing is called preserved, and each put tries again."""
+    dead = Counted("dead")
+    store = ReplicatedStore([Named("a"), dead], 2)
+    for number in range(3):
+        with pytest.raises(StoreUnavailable, match="E661"):
+            store.put(f"k/{number}", b"data")
+    assert dead.asked == 3
+
+
+def test_a_store_is_asked_again_after_its_rest(monkeypatch):
+    """A store that comes back is written to again by the same run."""
+    monkeypatch.setattr(lane, "REST_S", 0)
+    dead = Counted("dead")
+    store = ReplicatedStore([Named("a"), dead], 1)
+    for number in range(3):
+        store.put(f"k/{number}", b"data")
+    store.close()
+    assert dead.asked == 3
+
+
+def test_a_receipt_names_every_store_that_has_confirmed(tmp_path):
+    """A quorum of two gives two receipts, each of a store that holds the bytes."""
+    stores = [Named("a"), FolderStore(tmp_path / "b"), Dead("c")]
+    receipt = ReplicatedStore(stores, 2).put("k", LARGE)
+    assert sorted(url for url, _ in receipt.copies) == sorted(["a", str(tmp_path / "b")])
+    assert {one.sha256 for _, one in receipt.copies} == {sha256(LARGE)}
+
+
+def test_a_store_that_cannot_be_asked_promises_nothing():
+    """What is promised for all copies is promised only while every store can be asked."""
+
+    class Locking(Named):
+        @property
+        def capabilities(self):
+            return Capabilities(conditional_writes=True, retention=True, versioning=True)
+
+    class Unasked(Named):
+        @property
+        def capabilities(self):
+            raise StoreUnavailable("down", code="E639")
+
+    assert ReplicatedStore([Locking("a"), Locking("b")], 1).capabilities.retention
+    assert not ReplicatedStore([Locking("a"), Unasked("b")], 1).capabilities.retention

@@ -129,7 +129,7 @@ def locking(request, s3_server, s3_client) -> S3Store:
 @pytest.mark.s3
 @pytest.mark.parametrize("data", [b"evidence", LARGE], ids=["whole", "parts"])
 def test_each_new_object_is_locked_and_its_receipt_says_what_the_server_has(locking, data):
-    """In one request or in parts, also where the server drops the lock on the way, with version and checksum."""
+    """In one request or in parts, also where the server drops the lock; version and checksum too."""
     receipt = locking.put("k", io.BytesIO(data))
     retention = locking.lock_of("k").retention
     assert retention.mode is GOVERNANCE
