@@ -8,7 +8,9 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+# Without isolation a package that is built here is built with the setuptools that is locked.
+LOCKED := $(PIP) --require-hashes --no-build-isolation
 SOURCES := archiver manifests storage examples tests $(wildcard benchmarks)
 WORKERS := 2
 
@@ -41,13 +43,14 @@ clean:
 	scripts/venv.sh $(PYTHON)
 	mkdir -p .make && touch $@
 
-.make/demo: .make/venv requirements.txt requirements-demo.txt pyproject.toml
-	$(INSTALL) -r requirements.txt -r requirements-demo.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
+.make/demo: .make/venv requirements-build.txt requirements.txt requirements-demo.txt pyproject.toml
+	$(LOCKED) -r requirements-build.txt
+	$(LOCKED) -r requirements.txt -r requirements-demo.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 .make/dev: .make/demo requirements-dev.txt
-	$(INSTALL) -r requirements-dev.txt
+	$(LOCKED) -r requirements-dev.txt
 	touch $@
 
 .make/browser: .make/demo scripts/browser.sh

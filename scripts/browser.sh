@@ -6,6 +6,14 @@ cd "$(dirname "$0")/.."
 . scripts/apt.sh
 mkdir -p .make
 
+# Playwright's own node is linked against a library that a small Debian does not have.
+drives() { .venv/bin/playwright --version >/dev/null 2>&1; }
+if ! drives && ! { apt_install libatomic1 && drives; }; then
+  echo "set-up: Playwright does not start: $(.venv/bin/playwright --version 2>&1 | tail -n 1)" >&2
+  echo "hint: as root, apt-get install libatomic1, then run make again" >&2
+  exit 1
+fi
+
 installed() {
   local name
   for name in chromium chromium-browser google-chrome google-chrome-stable; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the three locks from pyproject.toml and the .in files: exact versions with the hashes of their files.
+# Writes the locks from pyproject.toml and the .in files: exact versions with the hashes of their files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,7 @@ compile() {
   .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$@"
 }
-compile --output-file requirements.txt pyproject.toml
+compile --output-file requirements-build.txt requirements-build.in
+compile --constraint requirements-build.txt --output-file requirements.txt pyproject.toml
 compile --output-file requirements-demo.txt requirements-demo.in
 compile --output-file requirements-dev.txt requirements-dev.in
