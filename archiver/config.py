@@ -22,6 +22,7 @@ from msgspec import Meta
 from archiver.capture.limits import Limits, View
 from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.errors import UsageError
+from storage.retention import MAX_RETENTION_DAYS
 
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_MS = 24 * 3600 * 1000
@@ -31,10 +32,24 @@ NOT_SETTINGS = frozenset({"CONFIG", "DEBUG", "KEY_PASSPHRASE"})
 """Variables that other parts read."""
 
 Line = Annotated[str, Meta(max_length=4_096)]
+StoreName = Annotated[str, Meta(min_length=1, max_length=4_096)]
 
 _VIEW_RANGES = {"width_px": (200, 7_680), "height_px": (200, 8_192), "scale_percent": (50, 400)}
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long stores keep what is put into them.
+
+    Args:
+        mode: ``governance`` can be lifted by an administrator with a special permission, ``compliance`` by
+            nobody before the date, ``none`` leaves it to the store.
+        days: From the moment an object is stored; 3,653 are ten years.
+    """
+
+    mode: Literal["governance", "compliance", "none"] = "governance"
+    days: Annotated[int, Meta(ge=1, le=MAX_RETENTION_DAYS)] = 3_653
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Args:
         store: A folder or ``s3://bucket/prefix``.
+        stores: Several of them instead, each to hold everything; the first also keeps the custody log.
+        quorum: In how many of *stores* a capture must be confirmed to count as preserved.
         spool: Folder for captures in the making, which needs the room of a few captures.
         jobs: Pages captured at once.
         operator: Who runs the captures, for the record; empty for not stated.
@@ -72,9 +89,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         actor: Pseudonym under which the custody log names who acts here.
         view: How the browser presents itself.
         limits: Budgets of one capture.
+        retention: How long stores keep captures.
     """
 
     store: Annotated[str, Meta(min_length=1, max_length=4_096)] = "archive"
+    stores: Annotated[tuple[StoreName, ...], Meta(max_length=9)] = ()
+    quorum: Annotated[int, Meta(ge=1, le=9)] = 2
     spool: Annotated[str, Meta(min_length=1, max_length=4_096)] = "~/.local/state/archiver/spool"
     jobs: Annotated[int, Meta(ge=1, le=32)] = 2
     operator: Line = ""
@@ -102,11 +122,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     actor: Annotated[str, Meta(min_length=1, max_length=100)] = "archiver"
     view: View = View()
     limits: Limits = Limits()
+    retention: Retention = Retention()
 
 
 DEFAULTS = Settings()
-TABLES = ("view", "limits")
-PATHS = ("store", "spool", "browser", "ca_files", "key", "key_passphrase_file", "trust")
+TABLES = ("view", "limits", "retention")
+PATHS = ("store", "stores", "spool", "browser", "ca_files", "key", "key_passphrase_file", "trust")
 
 Values = dict[str, Any]
 
@@ -131,8 +152,14 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
     for source, values in layers:
         _check_keys(source, values)
         _check_values(source, values)
+        if "store" in values and "stores" not in values:
+            merged.pop("stores", None)  # whoever names one store means that one
         merged = _merged(merged, values, lists_add=source == "options")
-    return msgspec.convert(_expanded({"spool": DEFAULTS.spool} | merged), Settings)
+    if merged.get("stores"):
+        merged["store"] = merged["stores"][0]
+    settings = msgspec.convert(_expanded({"spool": DEFAULTS.spool} | merged), Settings)
+    _check_stores(settings)
+    return settings
 
 
 def cache_folder() -> Path:
@@ -244,6 +271,15 @@ def _check_values(source: str, values: Values) -> None:
     if not _TIMEZONE.fullmatch(settings.view.timezone):
         got = repr(settings.view.timezone)
         raise _bad_value(source, f"view.timezone: expected a name such as Asia/Almaty, got {got}")
+
+
+def _check_stores(settings: Settings) -> None:
+    """Refuse several stores of which one is named twice, or fewer than must confirm."""
+    if len(set(settings.stores)) < len(settings.stores):
+        raise _bad_value("together", "stores: expected different ones, got one twice")
+    if settings.stores and settings.quorum > len(settings.stores):
+        got = f"{settings.quorum}"
+        raise _bad_value("together", f"quorum: expected at most {len(settings.stores)} stores, got {got}")
 
 
 def _check_range(source: str, name: str, value: int, low: int, high: int) -> None:

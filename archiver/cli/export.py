@@ -15,12 +15,12 @@ from archiver.errors import ExitCode, UsageError
 from archiver.incidents.rules import check_incident_id
 from archiver.seal_run import event
 from archiver.sealing import Sealer
+from archiver.stores import open_stores
 from archiver.summary import capture_prefix, load_record, load_summary
 from manifests.custody_event import CustodyEvent
 from manifests.record import EvidenceRecord
 from storage.folder import FolderStore
 from storage.interface import Store
-from storage.open import open_store
 
 
 @command("export")
@@ -56,7 +56,7 @@ def export(
     The folder is a store itself: `archiver verify DIR` checks it, `archiver list --store DIR` lists it.
     """
     settings = settings_of(config, store=store_url)
-    store = open_store(settings.store)
+    store = open_stores(settings)
     chosen = _chosen(store, captures, incident_id)
     _check_output(output)
     if audience == "court":

@@ -11,7 +11,7 @@ from archiver.cli.output import print_captures, print_json, say
 from archiver.cli.stores import holdings_of
 from archiver.errors import ExitCode
 from archiver.incidents.rules import check_incident_id, check_seed_url
-from storage.open import open_store
+from archiver.stores import open_stores
 
 
 @command("list")
@@ -27,7 +27,7 @@ def list_captures(
         check_incident_id(incident_id)
     if url is not None:
         check_seed_url(url)
-    with holdings_of(open_store(settings.store)) as holdings:
+    with holdings_of(open_stores(settings)) as holdings:
         holdings.warn()
         found = list(holdings.catalogue.find(incident_id=incident_id, url=url))
     if as_json:

@@ -14,10 +14,10 @@ from archiver.config import Settings, trust_path
 from archiver.custodian import load_trust, log_origin, store_identity
 from archiver.custody import StoreLog
 from archiver.errors import EnvironmentUnfit, ExitCode, UsageError
+from archiver.stores import open_stores
 from manifests.checkpoint import open_checkpoint
 from manifests.log_reader import LogReader, compare_checkpoints
 from storage.interface import Store
-from storage.open import open_store
 
 
 @click.group("log", epilog=EXIT_CODES)
@@ -100,7 +100,7 @@ for _command in (show, check, publish):
 
 def _reader(config: Path | None, store_url: str | None) -> tuple[Store, LogReader]:
     settings: Settings = settings_of(config, store=store_url)
-    store = open_store(settings.store)
+    store = open_stores(settings)
     origin = log_origin(store_identity(store))
     key = next((one for one in load_trust(trust_path(settings)).logs if one.origin == origin), None)
     if key is None:

@@ -16,10 +16,10 @@ from archiver.cli.output import print_json, print_lines, say
 from archiver.cli.stores import full_ids
 from archiver.config import cache_folder
 from archiver.errors import EnvironmentUnfit, ExitCode, UsageError
+from archiver.stores import open_stores
 from archiver.summary import capture_prefix, load_summary
 from storage.errors import DigestMismatch
 from storage.interface import Store
-from storage.open import open_store
 
 FIRST_ROLES = ("screenshot-full", "screenshot-viewport", "failure-sheet", "pdf", "text")
 LAUNCHED = frozenset({"image/png", "image/jpeg", "application/pdf", "text/plain"})
@@ -38,7 +38,7 @@ def open_capture(
     The file is copied out of the store and its digest checked first. Files that could run scripts
     are copied and named, never opened; with --json nothing is opened.
     """
-    store = open_store(settings_of(config, store=store_url).store)
+    store = open_stores(settings_of(config, store=store_url))
     (capture_id,) = full_ids(store, [capture])
     artifact = _chosen(capture_id, load_summary(store, capture_id).artifacts, name)
     path = _copied(store, capture_id, artifact)

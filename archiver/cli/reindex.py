@@ -8,7 +8,7 @@ from archiver.cli.options import command, settings_of, store_option
 from archiver.cli.output import print_json, print_lines
 from archiver.cli.stores import holdings_of
 from archiver.errors import ExitCode
-from storage.open import open_store
+from archiver.stores import open_stores
 
 
 @command("reindex")
@@ -18,7 +18,7 @@ def reindex(*, store_url: str | None, config: Path | None, as_json: bool) -> Exi
 
     The catalogue is only an index: nothing is lost with it, and nothing in the store is changed.
     """
-    store = open_store(settings_of(config, store=store_url).store)
+    store = open_stores(settings_of(config, store=store_url))
     with holdings_of(store, afresh=True) as holdings:
         holdings.warn()
         count = sum(1 for _ in holdings.catalogue.find())

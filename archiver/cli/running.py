@@ -19,10 +19,10 @@ from archiver.errors import ExitCode
 from archiver.incidents.register import RowProblem, Seed
 from archiver.progress import Progress
 from archiver.sealing import Sealer
+from archiver.stores import open_stores
 from archiver.storing import begin_store
 from archiver.summary import CaptureSummary
 from storage.interface import Store
-from storage.open import open_store
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Run:
 def run_seeds(seeds: Sequence[Seed], settings: Settings, *, repeat: bool) -> Run:
     """Capture *seeds* into the store of *settings* and show how it goes."""
     run = Run(to_be_sealed=key_path(settings).exists())
-    store = open_store(settings.store)
+    store = open_stores(settings)
     begin_store(store)
     sealer = sealer_of(settings, store, run.problems)
     with _bar() as bar:

@@ -16,10 +16,10 @@ from archiver.errors import ExitCode, UsageError
 from archiver.sealing import Sealing, pending
 from archiver.sealing import renew as renew_captures
 from archiver.sealing import seal as seal_captures
+from archiver.stores import open_stores
 from archiver.summary import load_summary
 from manifests.seal import SealState
 from storage.interface import Store
-from storage.open import open_store
 
 
 @command("seal")
@@ -36,7 +36,7 @@ def seal(
     if bool(captures) == every:
         raise UsageError("seal: expected captures or --pending", code="E289", hint="give one of the two")
     settings = settings_of(config, store=store_url)
-    store = open_store(settings.store)
+    store = open_stores(settings)
     sealer = required_sealer(settings, store)
     ids: Iterable[str] = pending(store) if every else full_ids(store, captures)
     done = list(seal_captures(sealer, ids))
@@ -52,7 +52,7 @@ def seal(
 def renew(*, days: int, store_url: str | None, config: Path | None, as_json: bool) -> ExitCode:
     """Stamp again what nears the end of its authority's certificate: old tokens under a new one."""
     settings = settings_of(config, store=store_url)
-    store = open_store(settings.store)
+    store = open_stores(settings)
     sealer = required_sealer(settings, store)
     before = datetime.now(UTC) + timedelta(days=days)
     return _told(list(renew_captures(sealer, store.list_folders("captures/"), before)), as_json=as_json)

@@ -12,8 +12,8 @@ from archiver.cli.options import command, settings_of, store_option
 from archiver.cli.output import clean, print_json, print_lines
 from archiver.cli.stores import full_ids
 from archiver.errors import ExitCode
+from archiver.stores import open_stores
 from archiver.summary import CaptureSummary, load_record, load_summary
-from storage.open import open_store
 
 
 @command("show")
@@ -25,7 +25,7 @@ def show(*, capture: str, store_url: str | None, config: Path | None, as_json: b
     CAPTURE is a capture ID, or as much of its beginning as no other has. With --json the whole
     evidence record is there as well.
     """
-    store = open_store(settings_of(config, store=store_url).store)
+    store = open_stores(settings_of(config, store=store_url))
     (capture_id,) = full_ids(store, [capture])
     summary = load_summary(store, capture_id)
     if as_json:

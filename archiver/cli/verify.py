@@ -15,6 +15,7 @@ from archiver.cli.stores import CAPTURE_ID, capture_ids, full_ids
 from archiver.config import trust_path
 from archiver.errors import ExitCode, UsageError
 from archiver.store_set import evidence_set
+from archiver.stores import open_stores
 from archiver.summary import capture_prefix
 from manifests.canonical import MAX_JSON_BYTES
 from manifests.codec import decode
@@ -27,7 +28,6 @@ from manifests.verifier import MAX_SEAL_FILE_BYTES, SEAL_PREFIX, Expectation, ve
 from storage.errors import ObjectMissing
 from storage.folder import FolderStore
 from storage.interface import Store
-from storage.open import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _trust(path: Path) -> Trust:
 
 
 def _store(config: Path | None, store_url: str | None) -> Store:
-    return open_store(settings_of(config, store=store_url).store)
+    return open_stores(settings_of(config, store=store_url))
 
 
 def _all(store: Store, unfinished: list[str]) -> Iterator[Target]:
