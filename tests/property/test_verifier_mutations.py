@@ -62,7 +62,7 @@ def mutate(data, mutation):
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(NAMES), mutations())
 def test_no_changed_byte_anywhere_is_taken_for_the_evidence(good, name, mutation):
-    """Flip, insert, delete, truncate, repeat or reverse bytes of any file: the verdict is failed."""
+    """Flip, insert, delete, truncate, repeat or reverse bytes of any file: none passes."""
     original = (good / name).read_bytes()
     changed = mutate(original, mutation)
     if changed == original:
@@ -72,11 +72,11 @@ def test_no_changed_byte_anywhere_is_taken_for_the_evidence(good, name, mutation
         shutil.copytree(good, copy)
         (copy / name).write_bytes(changed)
         report = verify_capture(FolderSet(copy), "copy")
-    # A record that was changed into another sound one can only be told by its seal, which is not here.
-    if name != "record.json" or report.record is None:
-        assert report.overall is Verdict.FAILED
-    else:
-        assert report.overall is not Verdict.PASSED
+    # A record changed into another sound one can only be told by its seal, which is not here, and one of
+    # a later format only by a later program.
+    doubtful = report.record is not None or report.codes() == {Code.RECORD_FORMAT_UNKNOWN}
+    assert report.overall is Verdict.FAILED or (name == "record.json" and doubtful)
+    assert report.overall is not Verdict.PASSED
     json.dumps(report_object(report), allow_nan=False).encode()
 
 
