@@ -135,7 +135,7 @@ def facts_to_judge(
         refused_by_guard=bool(failures) and all(r.stage == "guard" for r in failures),
         crashed=crashed,
         is_document=is_document,
-        received_page=bool(shown.final_url),
+        is_shown=any(one["role"].startswith("screenshot") for one in observed.get("exhibits", [])),
     )
 
 

@@ -17,6 +17,12 @@ from tests import s3server
 os.environ["ARCHIVER_NTP_SERVERS"] = ""
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name parameters of bytes by their place: keys and nonces differ in each worker of a parallel run."""
+    del config
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory):
     """One real S3 server for the whole run, also where several workers share the tests."""

@@ -48,7 +48,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         refused_by_guard: The address was refused by our own guard.
         crashed: The browser's or page's process ended, or empty.
         is_document: The main response is a file, not a page.
-        received_page: Whether the browser has shown anything of the page.
+        is_shown: Whether the browser gave a picture of the page.
     """
 
     url: str
@@ -61,7 +61,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     refused_by_guard: bool = False
     crashed: str = ""
     is_document: bool = False
-    received_page: bool = True
+    is_shown: bool = True
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +87,11 @@ def judge(facts: Facts) -> Outcome:
             return outcome
     if facts.status is not None and facts.status >= 400:
         return _outcome("unclear", f"the server answered {facts.status}", [f"status {facts.status}"], 50)
-    if not facts.received_page and facts.status is None and not facts.is_document:
-        return _outcome("unclear", "nothing of the page was received and no error was reported", [], 30)
+    if not facts.is_shown and not facts.is_document:
+        if facts.status is None:
+            return _outcome("unclear", "nothing of the page was received and no error was reported", [], 30)
+        reason = "the page was received, and the browser gave no picture of it"
+        return _outcome("unclear", reason, [f"status {facts.status}"], 50)
     signals = [f"status {facts.status}"] if facts.status is not None else ["file received"]
     return _outcome("captured", "the page was received and shown", signals, 90)
 

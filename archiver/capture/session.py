@@ -144,7 +144,9 @@ class _Session:
 
     def _broke_off(self, page: Page, request: Request, loaded: asyncio.Event) -> None:
         """Chromium shows what it has of a document that broke off, and never says that it is loaded."""
-        if request.is_navigation_request() and request.frame == page.main_frame and "status" in self.seen:
+        # A page that navigates on aborts its own document: that is its doing, and no break.
+        is_document = request.is_navigation_request() and request.frame == page.main_frame
+        if is_document and "status" in self.seen and request.failure != "net::ERR_ABORTED":
             self.seen["broken_off"] = request.failure or "failed"
             self.problems.append(f"document: expected it whole, got {self.seen['broken_off']}")
             loaded.set()

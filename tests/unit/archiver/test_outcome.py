@@ -88,7 +88,7 @@ def test_a_status_decides_unless_the_page_says_more(status, text, expected):
 )
 def test_a_load_that_failed_is_told_by_the_browsers_error(error, expected):
     """Transport goes before everything else."""
-    assert kind(load_error=error, received_page=False) == expected
+    assert kind(load_error=error, is_shown=False) == expected
 
 
 def test_an_address_that_leads_to_a_login_page_is_a_login_wall():
@@ -106,4 +106,6 @@ def test_our_own_refusal_and_crash_are_ours():
 
 def test_nothing_received_and_no_error_is_unclear():
     """Absence of signals is not a capture."""
-    assert kind(received_page=False) == "unclear"
+    assert kind(is_shown=False) == "unclear"
+    assert kind(is_shown=False, status=200) == "unclear"
+    assert kind(is_shown=False, status=200, is_document=True) == "captured"
