@@ -200,3 +200,8 @@ def found_codes(folder: Path, **options: Any) -> set[Code]:
 def bent(folder: Path, members: Mapping[str, bytes], deflate: frozenset[str] = frozenset()) -> set[Code]:
     """The codes found in a capture whose package has these members."""
     return found_codes(write_capture(folder, package=zipped(members, deflate)))
+
+
+def case_name(value: Any) -> str:
+    """A name for a case whose bytes differ from run to run, so that parallel workers agree on it."""
+    return value.code if isinstance(value, Code) else "case"

@@ -10,6 +10,7 @@ from tests.unit.manifests.captures import (
     PAGES,
     WARC,
     bent,
+    case_name,
     digested,
     found_codes,
     header_fields,
@@ -194,7 +195,9 @@ def test_a_compressed_warc_is_found(tmp_path):
     assert bent(tmp_path / "c", parts(), frozenset({WARC})) == {Code.WACZ_NOT_STORED}
 
 
-@pytest.mark.parametrize("package", [b"", b"PK", zipped({}), b"x" * 1000, zipped(parts())[:-30]])
+@pytest.mark.parametrize(
+    "package", [b"", b"PK", zipped({}), b"x" * 1000, zipped(parts())[:-30]], ids=case_name
+)
 def test_what_is_no_package_is_found(tmp_path, package):
     """Bytes that are no ZIP, or an empty one, are found and raise nothing."""
     folder = write_capture(tmp_path / "c", {"capture.wacz": package})

@@ -10,7 +10,15 @@ from warcio.archiveiterator import ArchiveIterator
 from manifests.findings import Code
 from manifests.http_payload import MAX_CHUNK_LINE_BYTES, PayloadDigester
 from manifests.warc_check import check_warc
-from tests.unit.manifests.captures import WARC, header_fields, joined_warc, packed, parts, split_warc
+from tests.unit.manifests.captures import (
+    WARC,
+    case_name,
+    header_fields,
+    joined_warc,
+    packed,
+    parts,
+    split_warc,
+)
 
 GOOD = parts()[WARC]
 RECORDS = split_warc(GOOD)
@@ -83,7 +91,7 @@ def test_the_size_of_pieces_makes_no_difference(piece_bytes):
     assert check(GOOD, piece_bytes) == check(GOOD)
 
 
-@pytest.mark.parametrize("cut", [1, 4, 8, 20, 100, len(GOOD) // 2])
+@pytest.mark.parametrize("cut", [1, 4, 8, 20, 100, 3000])
 def test_a_file_that_ends_within_a_record_is_found(cut):
     """Truncation anywhere within a record is found for what it is."""
     assert Code.WARC_TRUNCATED in check(GOOD[:-cut])[1]
@@ -128,6 +136,7 @@ def test_a_gzip_member_with_a_file_name_is_found():
         (GOOD + GOOD, {Code.WARC_DUPLICATE_RECORD_ID, Code.WARC_RECORD_TYPE}),
         (joined_warc(RECORDS[1:3]), {Code.WARC_RECORD_TYPE}),
     ],
+    ids=case_name,
 )
 def test_a_broken_structure_is_found(warc, codes):
     """Each way in which members and records can fail to fit gives its findings."""
@@ -180,6 +189,7 @@ def test_a_made_record_is_sound():
         (resource(X="x" * 5_000_000), Code.WARC_TOO_LARGE),
         (made("revisit", b"", payload=digest_text(b"nowhere")), Code.WARC_DANGLING_REFERENCE),
     ],
+    ids=case_name,
 )
 def test_each_flaw_of_a_record_is_found(record, code):
     """A record with one flaw gives the finding of that flaw."""

@@ -10,7 +10,7 @@ import pytest
 from manifests.findings import Code
 from manifests.proof import ProofError
 from manifests.zip_check import check_zip, member_pieces
-from tests.unit.manifests.captures import plain_member, wacz, zipped
+from tests.unit.manifests.captures import case_name, plain_member, wacz, zipped
 
 TWO = {"a.txt": b"first", "b/c.txt": b"second" * 50}
 
@@ -46,7 +46,7 @@ GOOD = zipped(TWO)
 DEFLATED = zipped(TWO, frozenset(TWO))
 
 
-@pytest.mark.parametrize("data", [GOOD, DEFLATED, wacz(), zipped({"a": b""})])
+@pytest.mark.parametrize("data", [GOOD, DEFLATED, wacz(), zipped({"a": b""})], ids=case_name)
 def test_plain_archives_are_sound(data):
     """What zipfile and our packer write is read without a finding, and every member whole."""
     members, codes = check(data)
@@ -213,6 +213,7 @@ def test_an_archive_that_two_readers_may_read_differently_is_found(data, codes):
         (both(DEFLATED, 24, 22, "<L", 2**31), Code.ZIP_TOO_LARGE),
         (patched(DEFLATED, 35, "2s", b"\xff\xff"), Code.ZIP_MALFORMED),
     ],
+    ids=case_name,
 )
 def test_a_member_that_is_not_what_its_headers_say_is_found_when_read(data, code):
     """Wrong checksum, wrong size and broken compression are found by reading."""

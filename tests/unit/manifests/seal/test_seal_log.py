@@ -389,6 +389,7 @@ def test_bad_checkpoints_are_refused(note):
 @pytest.mark.parametrize(
     "text",
     ["", "x", "a+b+c", KEY.verifier_key[:-4], KEY.verifier_key.replace("+", "+0", 1), NOTE_KEY.lower()],
+    ids=lambda _: "case",  # keys are new in every run, and parallel workers must agree on names
 )
 def test_bad_verifier_keys_are_refused(text):
     """A verifier key whose parts do not fit each other is refused."""
@@ -422,6 +423,7 @@ def test_proof_file_reads_back():
         (Code.LOG_UNKNOWN, PROOF.replace(b"example.org", b"example.com")),
         (Code.LOG_CHECKPOINT_MALFORMED, PROOF + b"x"),
     ],
+    ids=lambda _: "case",  # keys are new in every run, and parallel workers must agree on names
 )
 def test_bad_proofs_are_refused(code, proof):
     """A proof that is missing, malformed, for another entry or of another log proves nothing."""

@@ -113,6 +113,7 @@ def test_nothing_is_trusted_by_default():
             f'[[logs]]\nverifier_key = "{LogKey("example.org/evidence", b"x" * 32).verifier_key}"\n[[logs]]',
         ),
     ],
+    ids=lambda _: "case",  # keys are new in every run, and parallel workers must agree on names
 )
 def test_bad_files_are_refused(old, new):
     """A wrong format, word, type, pin, name, time, or an entry given twice: the whole file is refused."""

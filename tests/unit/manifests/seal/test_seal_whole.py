@@ -297,6 +297,7 @@ PATH, ROOT_FILE = BATCH.path_files[0], BATCH.root_file
         (PATH, ROOT_FILE.upper()),
         (PATH, b""),
     ],
+    ids=lambda _: "case",  # keys are new in every run, and parallel workers must agree on names
 )
 def test_bad_paths_are_refused(path, root):
     """A path or root file that is not in the very form leads nowhere."""
