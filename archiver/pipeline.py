@@ -41,7 +41,7 @@ from archiver.storing import begin_store, store_capture
 from archiver.summary import CaptureSummary, load_summary, summarise
 from manifests.codec import decode
 from manifests.errors import ManifestError
-from storage.interface import Store
+from storage.retention import LockingStore
 
 if TYPE_CHECKING:
     from manifests.record_process import Clock, LowerTimeBound
@@ -57,11 +57,12 @@ WAITING_PER_JOB = 2
 
 @dataclass(slots=True)
 class _Run:
-    store: Store
+    store: LockingStore
     settings: Settings
     progress: Progress
     rigs: Rigs
     packers: ProcessPoolExecutor
+    workers: int
     catalogue: Catalogue
     spool_root: Path
     means: dict[str, Any]
@@ -109,16 +110,29 @@ class _Run:
         try:
             return await asyncio.get_running_loop().run_in_executor(self.packers, pack, spool.folder)
         except BrokenProcessPool as error:
-            raise EnvironmentUnfit(
-                f"capture {spool.capture_id}: packing failed: the packing process was killed",
-                code="E111",
-                hint="free memory and run the same command again: the capture is kept and completed then",
-            ) from error
+            self.packers = _start_packers(self.workers)
+            raise _packing_failed(spool, "the packing process was killed") from error
+        except ArchiverError:
+            raise
+        except Exception as error:  # a page that finds a defect of ours must not stop the others
+            raise _packing_failed(spool, f"{type(error).__name__}: {error}"[:300]) from error
+
+
+class PackingFailed(ArchiverError):
+    """A capture could not be packed; it lies in the spool and is tried again by the next run."""
+
+
+def _packing_failed(spool: Spool, what: str) -> PackingFailed:
+    return PackingFailed(
+        f"capture {spool.capture_id}: packing failed: expected an evidence record, got {what}",
+        code="E111",
+        hint="run the same command again: what was received is kept in the spool and packed then",
+    )
 
 
 async def run_captures(
     seeds: Iterable[Seed],
-    store: Store,
+    store: LockingStore,
     settings: Settings,
     *,
     jobs: int,
@@ -177,7 +191,7 @@ async def _everything(
 
 
 async def _start(
-    stack: AsyncExitStack, store: Store, settings: Settings, progress: Progress, jobs: int
+    stack: AsyncExitStack, store: LockingStore, settings: Settings, progress: Progress, jobs: int
 ) -> _Run:
     clock = asyncio.create_task(circumstances.clock_in_time(settings.ntp_servers))
     not_before = asyncio.create_task(circumstances.lower_bound(settings))
@@ -186,24 +200,32 @@ async def _start(
     facts = await asyncio.to_thread(describe, executable, cache, settings.view, settings.user_agent)
     spool_root = Path(settings.spool)
     _make_private(spool_root)
-    # Forking a process that runs an event loop and a browser's pipes would share them.
     workers = min(jobs, MAX_PACKERS)
+    packers = _start_packers(workers)
+    roots = tuple(Path(name) for name in settings.ca_files)
+    rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots))
+    catalogue = Catalogue(catalogue_path(cache, store.url))
+    stack.callback(catalogue.close)
+    means = circumstances.environment(settings, facts)
+    run = _Run(
+        store, settings, progress, rigs, packers, workers, catalogue, spool_root, means, clock, not_before
+    )
+    stack.callback(lambda: run.packers.shutdown(wait=True, cancel_futures=True))
+    return run
+
+
+def _start_packers(workers: int) -> ProcessPoolExecutor:
+    # Forking a process that runs an event loop and a browser's pipes would share them.
     packers = ProcessPoolExecutor(
         max_workers=workers,
         mp_context=get_context("spawn"),
         initializer=_become_packer,
         initargs=(os.getpid(),),
     )
-    stack.callback(packers.shutdown, wait=True, cancel_futures=True)
     with _interrupts_held():
         for _ in range(workers):  # so that they start and import while the first page loads
             packers.submit(os.getpid)
-    roots = tuple(Path(name) for name in settings.ca_files)
-    rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots))
-    catalogue = Catalogue(catalogue_path(cache, store.url))
-    stack.callback(catalogue.close)
-    means = circumstances.environment(settings, facts)
-    return _Run(store, settings, progress, rigs, packers, catalogue, spool_root, means, clock, not_before)
+    return packers
 
 
 @contextmanager
@@ -253,6 +275,9 @@ async def _complete_leftovers(run: _Run) -> AsyncIterator[CaptureSummary]:
             continue
         try:
             summary = await run.finish(spool)
+        except PackingFailed as error:
+            run.progress.failed(str(error))
+            continue
         finally:
             spool.let_go()
         how = f"it was unfinished and is now stored as {summary.completeness}"
@@ -283,15 +308,21 @@ def _not_yet_captured(run: _Run, seeds: Iterable[Seed]) -> Iterable[Seed]:
             yield seed
 
 
+async def _finish_one(
+    run: _Run, spool: Spool, done: asyncio.Queue[CaptureSummary], room: asyncio.Semaphore
+) -> None:
+    try:
+        done.put_nowait(await run.finish(spool))
+    except PackingFailed as error:
+        spool.let_go()
+        run.progress.failed(str(error))
+    finally:
+        room.release()
+
+
 async def _capture_all(run: _Run, seeds: Iterable[Seed], jobs: int) -> AsyncIterator[CaptureSummary]:
     done: asyncio.Queue[CaptureSummary] = asyncio.Queue()
     room = asyncio.Semaphore(jobs * WAITING_PER_JOB)
-
-    async def finish(spool: Spool) -> None:
-        try:
-            done.put_nowait(await run.finish(spool))
-        finally:
-            room.release()
 
     async def load(group: asyncio.TaskGroup) -> None:
         for seed in seeds:
@@ -301,7 +332,7 @@ async def _capture_all(run: _Run, seeds: Iterable[Seed], jobs: int) -> AsyncIter
             except BaseException:
                 room.release()
                 raise
-            group.create_task(finish(spool))
+            group.create_task(_finish_one(run, spool, done, room))
 
     async def all_of_it() -> None:
         async with asyncio.TaskGroup() as group:

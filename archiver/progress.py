@@ -26,3 +26,6 @@ class Progress:
 
     def problem(self, text: str) -> None:
         """Something went wrong that ends no capture."""
+
+    def failed(self, text: str) -> None:
+        """This program failed over one capture; the others go on."""

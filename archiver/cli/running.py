@@ -19,10 +19,10 @@ from archiver.errors import ExitCode
 from archiver.incidents.register import RowProblem, Seed
 from archiver.progress import Progress
 from archiver.sealing import Sealer
-from archiver.stores import open_stores
+from archiver.stores import broken_promises, open_stores
 from archiver.storing import begin_store
 from archiver.summary import CaptureSummary
-from storage.interface import Store
+from storage.retention import LockingStore
 
 
 @dataclass(slots=True)
@@ -33,17 +33,21 @@ class Run:
         captures: Made now, in the order they were finished.
         skipped: Seeds that were not captured, and why.
         problems: What went wrong besides, none of it the end of a capture.
+        failures: Where this program failed; what was received is kept for the next run.
         to_be_sealed: There is a signing key, so that a capture that is not sealed is work left to do.
     """
 
     captures: list[CaptureSummary] = field(default_factory=list)
     skipped: list[tuple[Seed, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     to_be_sealed: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
         """Done only when every page was captured as a page, and sealed where there is a key to seal with."""
+        if self.failures:
+            return ExitCode.FAILED
         whole = all(
             one.outcome == "captured" and (one.state == "sealed" or not self.to_be_sealed)
             for one in self.captures
@@ -56,6 +60,7 @@ def run_seeds(seeds: Sequence[Seed], settings: Settings, *, repeat: bool) -> Run
     run = Run(to_be_sealed=key_path(settings).exists())
     store = open_stores(settings)
     begin_store(store)
+    run.problems += broken_promises(store, settings)
     sealer = sealer_of(settings, store, run.problems)
     with _bar() as bar:
         asyncio.run(_run(seeds, settings, store, sealer, _Display(run, bar, len(seeds)), repeat=repeat))
@@ -86,7 +91,7 @@ def say_row(register: str, problem: RowProblem) -> None:
 async def _run(
     seeds: Sequence[Seed],
     settings: Settings,
-    store: Store,
+    store: LockingStore,
     sealer: Sealer | None,
     display: _Display,
     *,
@@ -115,6 +120,7 @@ def _as_json(run: Run, rows: Sequence[RowProblem], duplicates: Sequence[RowProbl
         for row in problems
     ]
     problems += [{"kind": "run", "what": text} for text in run.problems]
+    problems += [{"kind": "failure", "what": text} for text in run.failures]
     return {
         "captures": [one.to_json() for one in run.captures],
         "skipped": [
@@ -166,6 +172,11 @@ class _Display(Progress):
 
     def skipped(self, seed: Seed, why: str) -> None:
         self.run.skipped.append((seed, why))
+        self._bar.advance(self._task)
+
+    def failed(self, text: str) -> None:
+        self.run.failures.append(text)
+        self._line(f"failure: {clean(text, 300)}")
         self._bar.advance(self._task)
 
     def problem(self, text: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import zlib
 from typing import IO, TYPE_CHECKING
 
 import zstandard
-from warcio.bufferedreaders import ChunkedDataException, ChunkedDataReader, DecompressingBufferedReader
+from warcio.bufferedreaders import ChunkedDataException, ChunkedDataReader
 
+from archiver.capture.recorder.coding import CodingError, decoded
 from archiver.formats.fields import media_type
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from archiver.capture.recorder.exchange import Exchange
 
 CHUNK_BYTES = 256 * 1024
+MAX_WINDOW_BYTES = 128 * 1024 * 1024
+"""Of zstd: what browsers allow is 8 MiB; more is accepted and less than a bomb."""
 
 _CODING = re.compile(rb"^content-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _EXTENSIONS = {
@@ -56,7 +58,7 @@ def write_document(exchange: Exchange, out: Path, limit_bytes: int) -> bool:
                 if size > limit_bytes:
                     break
                 file.write(piece)
-    except (zlib.error, zstandard.ZstdError, ChunkedDataException, EOFError, ValueError):
+    except (CodingError, zstandard.ZstdError, ChunkedDataException):
         size = limit_bytes + 1
     if size > limit_bytes:
         out.unlink(missing_ok=True)
@@ -71,11 +73,13 @@ def _entity(exchange: Exchange) -> Iterator[bytes]:
     stream: IO[bytes] = ChunkedDataReader(body.file) if body.chunked else body.file
     found = _CODING.search(exchange.response_head or b"")
     coding = found[1].strip().lower().decode("latin-1") if found else ""
-    if coding in {"gzip", "x-gzip", "br", "deflate"}:
-        stream = DecompressingBufferedReader(stream, decomp_type=coding.removeprefix("x-"))
-    elif coding == "zstd":
-        stream = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(stream)
-    elif coding not in {"", "identity"}:
-        raise ValueError(f"content coding: expected a known one, got {coding[:40]}")
+    if coding == "zstd":
+        with zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).stream_reader(stream) as plain:
+            yield from _pieces(plain)
+    else:
+        yield from decoded(_pieces(stream), coding)
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
     while piece := stream.read(CHUNK_BYTES):
         yield piece
