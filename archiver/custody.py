@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archiver.stores import first_of
 from manifests.log_reader import LogConflict
 from storage.errors import ObjectConflict, ObjectMissing, StoreUnavailable
 from storage.interface import Store
@@ -17,11 +18,12 @@ class StoreLog:
     """A ``manifests.log_reader.LogStore`` in *store*; errors of the store pass through.
 
     Args:
-        store: Where the log lies, below ``log/``.
+        store: Where the log lies, below ``log/``; of several stores the first one keeps it, since only one
+            can decide which of two writers was first. ``archiver store sync`` copies it to the others.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store = first_of(store)
 
     @property
     def conditional_writes(self) -> bool:

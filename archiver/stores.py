@@ -35,6 +35,11 @@ def open_copies(settings: Settings) -> Sequence[Copy]:
     return [open_store(url, rule) for url in settings.stores or (settings.store,)]
 
 
+def copies_of(store: LockingStore) -> Sequence[LockingStore]:
+    """Return the stores that *store* consists of."""
+    return store.stores if isinstance(store, ReplicatedStore) else (store,)
+
+
 def first_of(store: Store) -> Store:
     """Return the store that decides where one must: the first of several, which keeps the custody log."""
     return store.stores[0] if isinstance(store, ReplicatedStore) else store
@@ -56,7 +61,7 @@ def broken_promises(store: LockingStore, settings: Settings) -> Iterator[str]:
     """Yield a sentence for each store that does not keep what the settings ask for."""
     if settings.retention.mode == "none":
         return
-    for copy in store.stores if isinstance(store, ReplicatedStore) else (store,):
+    for copy in copies_of(store):
         if isinstance(copy, FolderStore):
             continue  # no folder can, which is said when it is made and checked
         try:

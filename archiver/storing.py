@@ -1,4 +1,4 @@
-"""A packed capture into a store: artefacts, the incidents' links, and the record last."""
+"""A packed capture into a store: artefacts, the incidents' links, the record last, then the receipt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from archiver.preservation.holding import hold_capture, is_held
+from archiver.preservation.receipts import put_receipt
 from archiver.spool import utc_text
 from archiver.summary import capture_prefix
 from manifests.canonical import canonical_bytes
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
 
     from manifests.record import EvidenceRecord
     from storage.interface import Store
+    from storage.retention import LockingStore
 
 PUTS_IN_FLIGHT = 4
-
 
 STORE_KEY = "store.json"
 
@@ -44,7 +46,7 @@ def begin_store(store: Store) -> None:
             store.put(STORE_KEY, canonical_bytes(identity))
 
 
-def store_capture(store: Store, folder: Path, record: EvidenceRecord, data: bytes) -> None:
+def store_capture(store: LockingStore, folder: Path, record: EvidenceRecord, data: bytes) -> None:
     """Put the files of a capture into *store*. Doing it again after a break is harmless.
 
     Args:
@@ -62,15 +64,19 @@ def store_capture(store: Store, folder: Path, record: EvidenceRecord, data: byte
             pool.submit(store.put, prefix + artifact.path, folder / artifact.path, sha256=artifact.sha256)
             for artifact in record.artifacts
         ]
-        for put in puts:
-            put.result()
+        receipts = [put.result() for put in puts]
     digest = digest_bytes(data).sha256
     for incident_id in record.incident_ids:
-        store.put(f"incidents/{incident_id}/{record.capture_id}.json", _link(record, incident_id, digest))
-    store.put(f"{prefix}record.json", data, sha256=digest)
+        link = link_of(record, incident_id, digest)
+        receipts.append(store.put(f"incidents/{incident_id}/{record.capture_id}.json", link))
+    receipts.append(store.put(f"{prefix}record.json", data, sha256=digest))
+    put_receipt(store, record.capture_id, receipts)
+    held = tuple(incident_id for incident_id in record.incident_ids if is_held(store, incident_id))
+    if held:
+        hold_capture(store, record.capture_id, held)
 
 
-def _link(record: EvidenceRecord, incident_id: str, digest: str) -> bytes:
+def link_of(record: EvidenceRecord, incident_id: str, digest: str) -> bytes:
     """What a person who browses the store by hand finds under an incident."""
     return canonical_bytes(
         {

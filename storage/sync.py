@@ -43,7 +43,11 @@ class Synced:
 
 
 def sync(
-    stores: Sequence[Store], *, digest_of: Callable[[str], str | None] = lambda _: None, prefix: str = ""
+    stores: Sequence[Store],
+    *,
+    digest_of: Callable[[str], str | None] = lambda _: None,
+    takes: Callable[[str], bool] = lambda _: True,
+    prefix: str = "",
 ) -> Iterator[Synced]:
     """Copy to each store what another one has; yields only what was not in order. Flat memory.
 
@@ -53,6 +57,7 @@ def sync(
         stores: Two or more, the most trusted first: copies are taken from the first that has the object.
         digest_of: Gives the hex SHA-256 that a key's object must have, where it is known; a copy with
             another one is not spread.
+        takes: Tells which keys should be everywhere; asked of those that are not in order.
         prefix: The part of the stores to sync.
     """
     broken: dict[int, StoreError] = {}
@@ -64,7 +69,10 @@ def sync(
             yield Synced(stores[number].url, "", Outcome.UNLISTED, str(broken[number]))
         holders = dict(group)
         targets = [number for number in range(len(stores)) if number not in broken]
-        yield from _level(key, stores, holders, targets, digest_of(key))
+        in_order = holders.keys() >= set(targets) and len({one.size_bytes for one in holders.values()}) == 1
+        if in_order or not takes(key):
+            continue
+        yield from _level(key, stores, holders, targets, digest_of)
     for number in broken.keys() - told:
         yield Synced(stores[number].url, "", Outcome.UNLISTED, str(broken[number]))
 
@@ -74,13 +82,13 @@ def _level(
     stores: Sequence[Store],
     holders: dict[int, ObjectInfo],
     targets: Sequence[int],
-    sha256: str | None,
+    digest_of: Callable[[str], str | None],
 ) -> Iterator[Synced]:
     right = next(iter(holders.values())).size_bytes
     for number in targets:
         if number not in holders:
             sources = [stores[holder] for holder in holders]
-            yield _copied(key, sources, stores[number], sha256)
+            yield _copied(key, sources, stores[number], digest_of(key))
         elif holders[number].size_bytes != right:
             detail = f"expected {right} bytes, got {holders[number].size_bytes} bytes"
             yield Synced(stores[number].url, key, Outcome.DISAGREES, detail)

@@ -13,6 +13,7 @@ from archiver.errors import UsageError
 from archiver.seal_run import log_events
 from archiver.sealing import Sealer
 from manifests.custody_event import CustodyEvent
+from storage.errors import StoreUnavailable
 from storage.interface import Store
 
 
@@ -28,10 +29,10 @@ def asker() -> Callable[[], str] | None:
 
 
 def sealer_of(settings: Settings, store: Store, problems: list[str]) -> Sealer | None:
-    """Open what sealing needs; a key that cannot be opened is a problem of the run and stops no capture."""
+    """Open what sealing needs; a locked key or a log out of reach is a problem and stops no capture."""
     try:
         return open_sealer(settings, store, asker())
-    except KeyLocked as error:
+    except (KeyLocked, StoreUnavailable) as error:
         problems.append(f"{error}; captures of this run stay unsealed ({error.hint})")
         return None
 

@@ -44,6 +44,11 @@ COMMANDS = {
     "tsa": "tsa:tsa",
     "export": "export:export",
     "reindex": "reindex:reindex",
+    "store": "store:store",
+    "audit": "audit:audit",
+    "hold": "hold:hold",
+    "release": "hold:release",
+    "delete": "hold:delete",
     "doctor": "doctor:doctor",
 }
 """Name of each command, and its module and name in ``archiver.cli``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from archiver.config import Settings
 from archiver.custodian import key_path
 from archiver.errors import ExitCode
 from archiver.incidents.register import RowProblem, Seed
+from archiver.preservation.syncing import finish_copies
 from archiver.progress import Progress
 from archiver.sealing import Sealer
 from archiver.stores import broken_promises, open_stores
@@ -60,11 +61,18 @@ def run_seeds(seeds: Sequence[Seed], settings: Settings, *, repeat: bool) -> Run
     run = Run(to_be_sealed=key_path(settings).exists())
     store = open_stores(settings)
     begin_store(store)
-    run.problems += broken_promises(store, settings)
+    _note(run, broken_promises(store, settings))
     sealer = sealer_of(settings, store, run.problems)
     with _bar() as bar:
         asyncio.run(_run(seeds, settings, store, sealer, _Display(run, bar, len(seeds)), repeat=repeat))
+    _note(run, finish_copies(store))
     return run
+
+
+def _note(run: Run, problems: Iterable[str]) -> None:
+    for problem in problems:
+        run.problems.append(problem)
+        say(f"warning: {clean(problem, 400)}")
 
 
 def print_run(

@@ -1,0 +1,1 @@
+"""What happens to captures after they are stored: receipts, holds, deletion, audits, copies."""
