@@ -72,6 +72,18 @@ class TlsFacts(Part, frozen=True, kw_only=True):
     note: Line | None = None
 
 
+class PlaintextDigest(Part, frozen=True, kw_only=True):
+    """All plaintext of one direction of a connection: what any reader of the transcript must find too.
+
+    Args:
+        bytes: Length.
+        sha256: SHA-256.
+    """
+
+    bytes: Count
+    sha256: Sha256
+
+
 class Connection(Part, frozen=True, kw_only=True):
     """One connection that the relay made for the browser.
 
@@ -82,8 +94,11 @@ class Connection(Part, frozen=True, kw_only=True):
         ip: Address dialled; null when an upstream resolved the name or nothing was dialled.
         opened_at: When it was asked for.
         closed_at: When it ended; null when it was still open at the end.
+        dialled_port: Port dialled; null when nothing was dialled.
         sent_bytes: Bytes passed to the server.
         received_bytes: Bytes passed from the server.
+        sent_plaintext: What the browser sent, decrypted, as far as it could be; null when nothing was dialled.
+        received_plaintext: What the server sent, likewise.
         tls: TLS facts; null when no TLS was seen.
         error: Why it failed or ended early, in the words of the system or relay.
     """
@@ -94,8 +109,11 @@ class Connection(Part, frozen=True, kw_only=True):
     ip: Line | None = None
     opened_at: Timestamp
     closed_at: Timestamp | None = None
+    dialled_port: Port | None = None
     sent_bytes: Count = 0
     received_bytes: Count = 0
+    sent_plaintext: PlaintextDigest | None = None
+    received_plaintext: PlaintextDigest | None = None
     tls: TlsFacts | None = None
     error: Line | None = None
 

@@ -13,11 +13,11 @@ from archiver.cli.stores import full_ids
 from archiver.errors import ExitCode, UsageError
 from archiver.incidents.rules import check_incident_id
 from archiver.preservation.deletion import delete_capture
-from archiver.preservation.holding import Locked, hold_incident, release_incident
+from archiver.preservation.holding import Locked, hold_incident, release_incident, require_hold
 from archiver.seal_run import log_events
 from archiver.sealing import Sealer
 from archiver.stores import open_stores
-from manifests.custody_event import EventType, new_event
+from manifests.custody_event import CustodyEvent, EventType, new_event
 
 MAX_REASON_CHARS = 2_000
 reason_option = click.option(
@@ -41,8 +41,12 @@ def hold(
     store = open_stores(settings)
     sealer = sealer_of(settings, store, [])
     done = hold_incident(store, incident, why, settings.actor)
-    _log(sealer, "held", incident, why)
-    return _told("held", incident, done, as_json=as_json)
+    code = _told("held", incident, done, as_json=as_json)
+    if sealer is not None:
+        log_events(sealer, [_event("held", sealer, incident, why)])
+    else:
+        say("warning: not in the custody log, only under `holds/` in the store: no signing key opens")
+    return code
 
 
 @command("release")
@@ -57,8 +61,9 @@ def release(
     incident, why = check_incident_id(incident_id), _reason(reason)
     store = open_stores(settings)
     sealer = required_sealer(settings, store)
+    require_hold(store, incident)
+    log_events(sealer, [_event("released", sealer, incident, why)])  # first: no release without a trace
     done = release_incident(store, incident, why, settings.actor)
-    _log(sealer, "released", incident, why)
     return _told("released", incident, done, as_json=as_json)
 
 
@@ -93,11 +98,8 @@ def _reason(text: str) -> str:
     return text
 
 
-def _log(sealer: Sealer | None, kind: EventType, incident_id: str, reason: str) -> None:
-    if sealer is None:
-        say("warning: not in the custody log: no signing key opens; the store's `holds/` still says it")
-        return
-    log_events(sealer, [new_event(kind, sealer.actor, incident_id=incident_id, purpose=reason)])
+def _event(kind: EventType, sealer: Sealer, incident_id: str, reason: str) -> CustodyEvent:
+    return new_event(kind, sealer.actor, incident_id=incident_id, purpose=reason)
 
 
 def _told(what: str, incident_id: str, done: Locked, *, as_json: bool) -> ExitCode:

@@ -36,6 +36,7 @@ COMMANDS = {
     "show": "show:show",
     "open": "open:open_capture",
     "verify": "verify:verify",
+    "crosscheck": "crosscheck:crosscheck",
     "seal": "seal:seal",
     "renew": "seal:renew",
     "key": "key:key",

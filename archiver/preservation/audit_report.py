@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from archiver.preservation.auditing import MAX_FINDINGS, Finding, Progress
+from archiver.preservation.auditing import FINE, MAX_FINDINGS, Finding, Progress
 from archiver.spool import utc_text
 from archiver.stores import store_label
 from archiver.version import tool_version
@@ -68,7 +67,6 @@ def begin(path: Path, url: str, permille: int) -> State:
     except (OSError, msgspec.DecodeError, ValueError, TypeError):
         fresh = False
     if fresh and state.permille == permille and state.store == store_label(url):
-        state.progress.counts = Counter(state.progress.counts)
         state.resumed_count += 1
         return state
     started_at = utc_text(now)
@@ -104,7 +102,7 @@ def report_of(state: State, *, mended: bool) -> dict[str, Any]:
         "sample_permille": state.permille,
         "sample_seed": state.seed,
         "repairs": mended,
-        "counts": {one.value: progress.counts[one.value] for one in Condition},
+        "counts": dict(progress.counts),
         "read_bytes": progress.read_bytes,
         "repaired_count": progress.repaired_count,
         "findings_omitted": _omitted(progress),
@@ -161,8 +159,8 @@ def events_of(actor: str, key: str, data: bytes, report: dict[str, Any]) -> list
 
 
 def _omitted(progress: Progress) -> int:
-    fine = progress.counts[Condition.SOUND.value] + progress.counts[Condition.LISTED.value]
-    return max(0, progress.counts.total() - fine - MAX_FINDINGS)
+    wrong = sum(count for condition, count in progress.counts.items() if condition not in FINE)
+    return max(0, wrong - MAX_FINDINGS)
 
 
 def _finding(one: Finding) -> dict[str, str]:

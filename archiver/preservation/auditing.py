@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ class Progress:
 
     section: str = CAPTURES
     after: str = ""
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Condition, 0))
     read_bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
     repaired_count: int = 0
@@ -140,7 +140,7 @@ def _take(
     others: Sequence[Store],
 ) -> None:
     """Count what was found, and repair it where *others* are given."""
-    progress.counts[found.condition.value] += 1
+    progress.counts[found.condition] += 1
     progress.read_bytes += found.read_bytes
     if found.condition in FINE:
         return

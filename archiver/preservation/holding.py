@@ -137,12 +137,7 @@ def release_incident(store: LockingStore, incident_id: str, reason: str, actor: 
         Held: E172, no hold was ever laid on it.
         StoreError: As of ``hold_incident``.
     """
-    if hold_of(store, incident_id) is None:
-        raise Held(
-            f"incident {incident_id}: cannot be released: expected a hold on it, got none",
-            code="E172",
-            hint="check the incident's ID",
-        )
+    require_hold(store, incident_id)
     done = Locked()
     for capture_id in captures_of(store, incident_id):
         if why := _held_otherwise(store, capture_id, incident_id):
@@ -151,6 +146,16 @@ def release_incident(store: LockingStore, incident_id: str, reason: str, actor: 
             _on_objects(store, "release", capture_id, (incident_id,), done)
     _step(store, incident_id, "released", reason, actor)
     return done
+
+
+def require_hold(store: Store, incident_id: str) -> None:
+    """Refuse to release what was never held; releasing twice completes what was broken off."""
+    if hold_of(store, incident_id) is None:
+        raise Held(
+            f"incident {incident_id}: cannot be released: expected a hold on it, got none",
+            code="E172",
+            hint="check the incident's ID",
+        )
 
 
 def hold_capture(store: LockingStore, capture_id: str, incident_ids: tuple[str, ...]) -> None:

@@ -173,6 +173,33 @@ def test_tshark_reads_the_requests_out_of_the_transcript(quarter):
     assert len(set(done.stdout.replace(",", "\n").split())) >= 40
 
 
+@pytest.mark.parametrize("end", ["obrashchenie-zhurnalistov", "hundred.example/", "posts/1042", ".pdf"])
+def test_an_independent_reader_finds_every_byte(quarter, end):
+    """Given the transcript alone, tshark gives every direction of every connection as we recorded it."""
+    bench, captures = quarter
+    one = next(one for one in captures if one["url"].endswith(end))
+    told = bench.run("crosscheck", one["capture_id"])
+    assert told["agrees"]
+    assert len(told["directions"]) == 2 * len(bench.record(one)["network"]["connections"]) > 0
+    assert len(told["exported"]) > 0
+
+
+def test_crosscheck_finds_a_transcript_of_something_else(quarter):
+    """A transcript that is not the capture's is told from it."""
+    bench, captures = quarter
+    one = next(one for one in captures if one["url"].endswith("posts/1042"))
+    other = next(one for one in captures if one["url"].endswith("dala_live"))
+    path = bench.file(one, "transcript.pcapng")
+    good = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(bench.file(other, "transcript.pcapng").read_bytes())
+    try:
+        assert not bench.run("crosscheck", one["capture_id"], code=4)["agrees"]
+    finally:
+        path.write_bytes(good)
+        path.chmod(0o444)
+
+
 def test_everything_known_can_be_made_anew_from_the_store_alone(quarter):
     """The catalogue is thrown away and lists the same afterwards."""
     bench, captures = quarter

@@ -24,6 +24,7 @@ READ_BYTES = 1024 * 1024
 
 _FILTER = re.compile(rb"ip(?:v6)?\.src eq (\S+) and tcp\.srcport eq ([0-9]+)")
 _NODE = re.compile(rb"Node ([01]): (\S*):([0-9]+)")
+_HEX = re.compile(r"([0-9a-f]{2})+")
 _RULER = b"=" * 67
 
 Endpoint = tuple[str, int]
@@ -85,7 +86,9 @@ def http2_digests(transcript: Path) -> dict[Endpoint, set[str]]:
             v4, v6, port, *values = (column.split(",") for column in columns)
             found = digests.setdefault((v4[0] or v6[0], int(port[0])), set())
             for value in (value for column in values for value in column):
-                found.add(hashlib.sha256(bytes.fromhex(value)).hexdigest())
+                # A body that tshark has put together and then not shown stands as an empty or named value.
+                if _HEX.fullmatch(value):
+                    found.add(hashlib.sha256(bytes.fromhex(value)).hexdigest())
     return digests
 
 
