@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from archiver.preservation.holding import hold_capture, is_held
 from archiver.preservation.receipts import put_receipt
 from archiver.spool import utc_text
+from archiver.stores import copies_of
 from archiver.summary import capture_prefix
 from manifests.canonical import canonical_bytes
 from manifests.digests import digest_bytes
-from storage.errors import ObjectConflict, ObjectMissing, StoreRefused
+from storage.errors import ObjectConflict, ObjectMissing, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from manifests.record import EvidenceRecord
-    from storage.interface import Store
     from storage.retention import LockingStore
 
 PUTS_IN_FLIGHT = 4
@@ -28,15 +28,13 @@ PUTS_IN_FLIGHT = 4
 STORE_KEY = "store.json"
 
 
-def begin_store(store: Store) -> None:
+def begin_store(store: LockingStore) -> None:
     """Give a store its identity at its first use; also shows that it can be written, before pages load.
 
     Raises:
         StoreError: It cannot be written.
     """
-    try:
-        store.stat(STORE_KEY)
-    except (ObjectMissing, StoreRefused):
+    if not _is_begun(store):
         identity = {
             "format": "store/1",
             "store_id": str(uuid.uuid4()),
@@ -44,6 +42,23 @@ def begin_store(store: Store) -> None:
         }
         with contextlib.suppress(ObjectConflict):  # another process was first
             store.put(STORE_KEY, canonical_bytes(identity))
+
+
+def _is_begun(store: LockingStore) -> bool:
+    """Tell whether any of the stores has an identity; raises where the only one that may have it is away."""
+    away = None
+    for copy in copies_of(store):
+        try:
+            copy.stat(STORE_KEY)
+        except (ObjectMissing, StoreRefused):
+            continue
+        except StoreUnavailable as error:
+            away = error
+        else:
+            return True
+    if away:
+        raise away
+    return False
 
 
 def store_capture(store: LockingStore, folder: Path, record: EvidenceRecord, data: bytes) -> None:

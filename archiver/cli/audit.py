@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from archiver.cli.output import clean, print_json, print_lines, say
 from archiver.config import Settings, cache_folder
 from archiver.errors import ArchiverError, ExitCode, UsageError
 from archiver.preservation.audit_report import (
-    State,
     begin,
     events_of,
     report_bytes,
@@ -28,11 +28,14 @@ from archiver.preservation.audit_report import (
 )
 from archiver.preservation.auditing import AuditableStore, Extent, Progress, audit_store
 from archiver.preservation.holding import held_incidents, hold_again
+from archiver.preservation.syncing import catch_up_log, finish_copies
 from archiver.stores import open_copies, open_stores
+from manifests.custody_event import CustodyEvent
 from manifests.errors import ManifestError
 from storage.audit import Condition
 from storage.errors import StoreError
 from storage.interface import Store
+from storage.retention import LockingStore
 
 SAVE_EVERY_S = 5
 FULL = 1000
@@ -67,15 +70,19 @@ def audit(
     reports: list[dict[str, Any]] = []
     unreachable: dict[str, str] = {}
     copies = open_copies(settings)
+    if not dry_run:
+        with suppress(StoreError):  # a store out of reach is told below
+            catch_up_log(copies)
     for one in copies:
         try:
-            others = [] if dry_run else [other for other in copies if other is not one]
-            reports.append(_audit(settings, one, others, permille, mend=not dry_run))
+            others = [other for other in copies if other is not one]
+            reports.append(_audit(one, others, permille, mend=not dry_run))
         except StoreError as error:
             if len(copies) == 1:
                 raise
             unreachable[one.url] = str(error)
-    _lock_repaired(settings, reports)
+    if not dry_run:
+        _leave(settings, reports)
     if as_json:
         print_json({"reports": reports, "unreachable": unreachable})
     else:
@@ -93,9 +100,7 @@ def _permille(text: str) -> int:
     return permille
 
 
-def _audit(
-    settings: Settings, store: AuditableStore, others: Sequence[Store], permille: int, *, mend: bool
-) -> dict[str, Any]:
+def _audit(store: AuditableStore, others: Sequence[Store], permille: int, *, mend: bool) -> dict[str, Any]:
     path = state_path(cache_folder(), store.url, permille)
     state = begin(path, store.url, permille)
     if state.resumed_count:
@@ -113,36 +118,38 @@ def _audit(
     except BaseException:
         save(path, state)
         raise
-    report = report_of(state, mended=mend)
     path.unlink(missing_ok=True)
-    if mend:
-        _leave(settings, store, state, report)
-    return report
+    return report_of(state, mended=mend)
 
 
-def _leave(settings: Settings, store: Store, state: State, report: dict[str, Any]) -> None:
-    """Store the report beside what it is about, and log it."""
-    data = report_bytes(report)
-    key = report_key(state, data)
-    store.put(key, data)
-    text = "".join(f"{clean(line, 1000)}\n" for line in report_lines(report))
-    store.put(f"{key.removesuffix('.json')}.txt", text.encode())
-    whole = open_stores(settings)
+def _leave(settings: Settings, reports: Sequence[dict[str, Any]]) -> None:
+    """Store the reports beside what they are about, log them, and hold again what was repaired."""
+    store = open_stores(settings)
+    events = []
+    for report in reports:
+        data = report_bytes(report)
+        key = report_key(report, data)
+        store.put(key, data)
+        text = "".join(f"{clean(line, 1000)}\n" for line in report_lines(report))
+        store.put(f"{key.removesuffix('.json')}.txt", text.encode())
+        events += events_of(settings.actor, key, data, report)
+    _log(settings, store, events)
+    if any(report["repaired_count"] for report in reports):
+        # A repaired object is a new version, and the hold lies on the old one.
+        for incident_id in held_incidents(store):
+            hold_again(store, incident_id)
+    for problem in finish_copies(store):
+        say(f"warning: {clean(problem, 300)}")
+
+
+def _log(settings: Settings, store: LockingStore, events: Sequence[CustodyEvent]) -> None:
     why = "there is no signing key that opens without a question"
     try:
-        logged = log_quietly(settings, whole, lambda sealer: events_of(sealer.actor, key, data, report))
+        logged = log_quietly(settings, store, lambda _: events)
     except (ArchiverError, ManifestError, StoreError) as error:
         logged, why = False, str(error)  # what was found is told all the same
     if not logged:
         say(f"warning: not in the custody log: {clean(why, 300)}")
-
-
-def _lock_repaired(settings: Settings, reports: Sequence[dict[str, Any]]) -> None:
-    """What was repaired is a new version of its object, and a hold lies on the old one."""
-    if any(report["repaired_count"] for report in reports):
-        store = open_stores(settings)
-        for incident_id in held_incidents(store):
-            hold_again(store, incident_id)
 
 
 def _exit_code(report: dict[str, Any]) -> ExitCode:

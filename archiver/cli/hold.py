@@ -14,10 +14,12 @@ from archiver.errors import ExitCode, UsageError
 from archiver.incidents.rules import check_incident_id
 from archiver.preservation.deletion import delete_capture
 from archiver.preservation.holding import Locked, hold_incident, release_incident, require_hold
+from archiver.preservation.syncing import finish_copies
 from archiver.seal_run import log_events
 from archiver.sealing import Sealer
 from archiver.stores import open_stores
 from manifests.custody_event import CustodyEvent, EventType, new_event
+from storage.retention import LockingStore
 
 MAX_REASON_CHARS = 2_000
 reason_option = click.option(
@@ -46,6 +48,7 @@ def hold(
         log_events(sealer, [_event("held", sealer, incident, why)])
     else:
         say("warning: not in the custody log, only under `holds/` in the store: no signing key opens")
+    _finish(store)
     return code
 
 
@@ -64,6 +67,7 @@ def release(
     require_hold(store, incident)
     log_events(sealer, [_event("released", sealer, incident, why)])  # first: no release without a trace
     done = release_incident(store, incident, why, settings.actor)
+    _finish(store)
     return _told("released", incident, done, as_json=as_json)
 
 
@@ -84,11 +88,17 @@ def delete(
     (capture_id,) = full_ids(store, [capture])
     sealer = required_sealer(settings, store)
     count = delete_capture(store, capture_id, why, settings.actor, lambda event: log_events(sealer, [event]))
+    _finish(store)
     if as_json:
         print_json({"capture_id": capture_id, "objects": count})
     else:
         print_lines([f"capture {capture_id}: deleted, {count} objects"])
     return ExitCode.DONE
+
+
+def _finish(store: LockingStore) -> None:
+    for problem in finish_copies(store):
+        say(f"warning: {clean(problem, 300)}")
 
 
 def _reason(text: str) -> str:

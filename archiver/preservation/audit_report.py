@@ -110,9 +110,9 @@ def report_of(state: State, *, mended: bool) -> dict[str, Any]:
     }
 
 
-def report_key(state: State, data: bytes) -> str:
+def report_key(report: dict[str, Any], data: bytes) -> str:
     """Return the key of a report, which ends in the SHA-256 of its bytes."""
-    began = datetime.fromisoformat(state.started_at)
+    began = datetime.fromisoformat(report["started_at"])
     return f"audits/{began:%Y%m%dt%H%M%Sz}-{hashlib.sha256(data).hexdigest()}.json"
 
 

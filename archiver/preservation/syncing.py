@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -52,6 +53,18 @@ def follow_log(stores: Sequence[Store]) -> Iterator[Synced]:
     """Bring the custody log of the first store to the others; its pointer never goes back."""
     yield from sync(stores, prefix="log/", takes=lambda key: key != CHECKPOINT)
     yield from _follow_pointer(stores)
+
+
+def catch_up_log(stores: Sequence[Store]) -> None:
+    """Bring the log to stores that are merely behind; where all are equally far, the rest is for an audit."""
+    sizes = set()
+    for store in stores:
+        try:
+            sizes.add(_size_of(_read(store)))
+        except ObjectMissing:
+            sizes.add(0)
+    if len(sizes) > 1:
+        deque(follow_log(stores), maxlen=0)
 
 
 def _follow_pointer(stores: Sequence[Store]) -> Iterator[Synced]:

@@ -271,7 +271,7 @@ def test_the_report_says_what_was_found_and_names_its_own_digest(tmp_path):
     assert (report["counts"]["damaged"], report["repaired_count"]) == (1, 1)
     assert report["findings"][0]["key"] == key
     assert str(tmp_path) not in data.decode()
-    name = report_key(state, data)
+    name = report_key(report, data)
     assert name.endswith(f"-{hashlib.sha256(data).hexdigest()}.json")
     store.stores[0].put(name, data)
     damage(store.stores[0], name)
