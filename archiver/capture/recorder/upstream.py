@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
+import os
+import re
 import socket
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from archiver.capture.recorder.guard import RelayPolicy, check_address, check_host, check_unseen_host
 from archiver.capture.recorder.resolve import ResolveFailed
 from archiver.capture.recorder.socks import Refusal, Reply
+from archiver.capture.recorder.wire import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 CHECKED = "checked"
 UNSEEN = "address not seen by the guard"
 
+MAX_PROXY_HEAD_BYTES = 16 * KIB
+
+_TUNNEL_OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9][0-9][ \r].*\r\n\r\n\Z", re.DOTALL)
 _PUBLIC_ONLY = RelayPolicy()
 _REPLIES = {
     "ECONNREFUSED": Reply.REFUSED,
@@ -145,7 +152,8 @@ async def _dial(route: Route, host: str, upstream: str | None, timeout_s: float)
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0)
         reply = _REPLIES.get(name or "", Reply.HOST_UNREACHABLE).message()
-        raise Refusal("connect", error.strerror or str(error), errno=name, answer=reply) from error
+        text = str(error.strerror or error) if upstream else _words(error)
+        raise Refusal("connect", text, errno=name, answer=reply) from error
     route.connect_ms = round((time.monotonic() - started) * 1000, 3)
     return server
 
@@ -161,6 +169,13 @@ async def _connect(ip: str, port: int) -> socket.socket:
 
 
 async def _connect_through(upstream: str, host: str, port: int) -> socket.socket:
+    """Connect to *host* through a proxy.
+
+    Raises:
+        OSError: The proxy is not reached or does not connect; the text says that it was the proxy.
+    """
+    if upstream.startswith("http:"):
+        return await _connect_http(urlsplit(upstream), host, port)
     from python_socks import ProxyError  # noqa: PLC0415 - not loaded where no upstream is set
     from python_socks.async_.asyncio import Proxy  # noqa: PLC0415 - likewise
 
@@ -169,6 +184,50 @@ async def _connect_through(upstream: str, host: str, port: int) -> socket.socket
         return await proxy.connect(host, port)
     except ProxyError as error:
         raise ConnectionError(f"upstream proxy: {error}") from error
+
+
+async def _connect_http(proxy: SplitResult, host: str, port: int) -> socket.socket:
+    """Ask an HTTP proxy for a tunnel (RFC 9110 section 9.3.6) and read not a byte past its answer.
+
+    python-socks reads its answer in one piece: bytes of the server that come with it would be lost, and
+    the rest of an answer that comes in two would pass for the server's.
+    """
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+    if proxy.username is not None:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
+    loop = asyncio.get_running_loop()
+    server = await _connect_named(proxy.hostname or "", proxy.port or 80)
+    with contextlib.ExitStack() as undo:
+        undo.callback(server.close)
+        await loop.sock_sendall(server, "\r\n".join([*lines, "", ""]).encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and len(head) < MAX_PROXY_HEAD_BYTES:
+            byte = await loop.sock_recv(server, 1)
+            if not byte:
+                break
+            head += byte
+        if not _TUNNEL_OPENED.match(head):
+            status_line = head[:100].partition(b"\r")[0]
+            raise ConnectionError(f"upstream proxy: {status_line!r}")
+        undo.pop_all()
+    return server
+
+
+async def _connect_named(host: str, port: int) -> socket.socket:
+    failure = OSError("upstream proxy: no address")
+    for entry in await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        try:
+            return await _connect(str(entry[4][0]), port)
+        except OSError as error:
+            failure = OSError(error.errno, f"upstream proxy: {_words(error)}")
+    raise failure
+
+
+def _words(error: OSError) -> str:
+    # asyncio puts words of its own in place of the system's.
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _without_credentials(url: str) -> str:
