@@ -84,11 +84,13 @@ class _Run:
                 requested_at=now,
             )
             request["key_log"] = str(rig.home.keys)
-            spool = Spool.create(self.spool_root, new_capture_id(now), request)
+            with _spool_errors(self.spool_root):
+                spool = Spool.create(self.spool_root, new_capture_id(now), request)
             spool.hold()
             policy = policy_for(rig, _policy(self.settings))
             job = Job(spool, seed.url, self.settings.view, self.settings.limits, policy)
-            await capture(rig.browser, rig.home, rig.relay, job)
+            with _spool_errors(self.spool_root):
+                await capture(rig.browser, rig.home, rig.relay, job)
         return spool
 
     async def finish(self, spool: Spool) -> CaptureSummary:
@@ -108,7 +110,8 @@ class _Run:
         if packed.exists():
             return packed.read_bytes()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.packers, pack, spool.folder)
+            with _spool_errors(self.spool_root):
+                return await asyncio.get_running_loop().run_in_executor(self.packers, pack, spool.folder)
         except BrokenProcessPool as error:
             self.packers = _start_packers(self.workers)
             raise _packing_failed(spool, "the packing process was killed") from error
@@ -249,13 +252,20 @@ def _become_packer(parent: int) -> None:
 
 
 def _make_private(folder: Path) -> None:
-    try:
+    with _spool_errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@contextmanager
+def _spool_errors(folder: Path) -> Iterator[None]:
+    """A spool that cannot be used ends the run; what was received stays in it for the next one."""
+    try:
+        yield
     except OSError as error:
         raise EnvironmentUnfit(
-            f"spool {folder}: expected a folder that can be written, got {error.strerror}",
+            f"spool {folder}: expected a folder with room that can be written, got {error.strerror or error}",
             code="E110",
-            hint="set `spool` to a folder of your own with room for a few captures",
+            hint="free space, or set `spool` to a folder of your own with room for a few captures",
         ) from error
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,27 @@ def test_private_addresses_are_refused_unless_asked_for(bench):
     assert one["outcome"] == "failed"
     assert [r["rule"] for r in bench.record(one)["network"]["refusals"]] == ["address-not-public"]
     assert bench.record(one)["network"]["connections"] == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
+def test_a_full_spool_is_a_clear_error_and_loses_nothing(bench, tmp_path):
+    """When the disk takes no more the run stops and says so; with room again what was received is stored."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
+    try:
+        small = replace(bench, extra={"ARCHIVER_SPOOL": str(disk / "spool")})
+        article = "https://www.dala.example/ru/2026/03/obrashchenie-zhurnalistov"
+        command = small.command("capture", article, "--incident", "T-1", *small.sites.options())
+        done = subprocess.run(
+            command, env=small.environment(), capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 1
+        assert "[E110]" in done.stderr
+        assert "No space left on device" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=80m", disk], check=True)
+        small.capture(LIVE, code=None)
+        listed = {one["url"]: one["completeness"] for one in small.run("list")["captures"]}
+        assert listed == {article: "interrupted", LIVE: "complete"}
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
