@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from archiver.errors import ExitCode, UsageError
 from archiver.store_set import evidence_set
 from archiver.stores import open_stores
 from archiver.summary import capture_prefix
+from archiver.unpacking import unpack_export
 from manifests.canonical import MAX_JSON_BYTES
 from manifests.codec import decode
 from manifests.evidence_set import EvidenceSet, FolderSet
@@ -68,7 +70,7 @@ def verify(
 ) -> ExitCode:
     """Check that captures are what their records say, and what of it is proven.
 
-    A target is a capture ID (or its beginning) of the store, or the folder of an export or of one
+    A target is a capture ID (or its beginning) of the store, or the folder or ZIP of an export or of one
     capture. Works offline; needs no browser. Without --trust the trust file of this installation decides;
     where there is none a seal is not checked, and nothing passes.
     """
@@ -177,13 +179,26 @@ def _named(
 ) -> Iterator[Target]:
     for text in targets:
         path = Path(text)
-        if not text or not path.is_dir():
+        if text and path.is_file() and path.suffix.lower() == ".zip":
+            with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+                unpack_export(path, Path(folder))
+                yield from _of_folder(Path(folder), path.name, unfinished)
+        elif not text or not path.is_dir():
             store = _store(config, store_url)
             (capture_id,) = full_ids(store, [text])
             yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
-        elif (path / "captures").is_dir():
-            yield from _all(FolderStore(path), unfinished)
         else:
-            # The folder of one capture may have been renamed; its record says which it is.
-            capture_id = path.name if CAPTURE_ID.fullmatch(path.name) else ""
-            yield Target(FolderSet(path), f"folder {path.name}", capture_id)
+            yield from _of_folder(path, path.name, unfinished)
+
+
+def _of_folder(path: Path, name: str, unfinished: list[str]) -> Iterator[Target]:
+    """Yield the captures of an export, or the one whose folder it is, also one folder down."""
+    inner = list(path.iterdir())
+    if len(inner) == 1 and inner[0].is_dir() and inner[0].name != "captures":
+        path = inner[0]
+    if (path / "captures").is_dir():
+        yield from _all(FolderStore(path), unfinished)
+    else:
+        # The folder of one capture may have been renamed; its record says which it is.
+        capture_id = path.name if CAPTURE_ID.fullmatch(path.name) else ""
+        yield Target(FolderSet(path), f"folder {name}", capture_id)
