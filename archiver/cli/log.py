@@ -13,10 +13,12 @@ from archiver.cli.output import clean, print_json, print_lines
 from archiver.config import Settings, trust_path
 from archiver.custodian import load_trust, log_origin, store_identity
 from archiver.custody import StoreLog
-from archiver.errors import EnvironmentUnfit, ExitCode, UsageError
+from archiver.errors import ExitCode, UsageError
+from archiver.publishing import publish_checkpoint
 from archiver.stores import open_stores
 from manifests.checkpoint import open_checkpoint
-from manifests.log_reader import LogReader, compare_checkpoints
+from manifests.log_reader import LogReader
+from manifests.proof import ProofError
 from storage.interface import Store
 
 
@@ -60,10 +62,10 @@ def check(
     findings = reader.audit(head)
     for path in against:
         seen = open_checkpoint(path.read_bytes(), reader.key)
-        if forked := compare_checkpoints(seen, head):
-            findings.append(forked)
-        elif seen.size <= head.size:
+        try:
             reader.check_extends(seen, head)
+        except ProofError as error:
+            findings.append(error.finding)
     facts = {"origin": head.origin, "size": head.size, "root": head.root.hex()}
     told = [str(finding) for finding in findings]
     if as_json:
@@ -74,23 +76,22 @@ def check(
 
 
 @command("publish")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("destination", metavar="FOLDER|s3://...|http(s)://...")
+@click.option(
+    "--calendar", default="", metavar="URL", help="OpenTimestamps calendar that is to anchor it too."
+)
 @store_option
-def publish(*, folder: Path, store_url: str | None, config: Path | None, as_json: bool) -> ExitCode:
-    """Copy the newest checkpoint to FOLDER, to be kept out of reach of whoever keeps the store."""
+def publish(
+    *, destination: str, calendar: str, store_url: str | None, config: Path | None, as_json: bool
+) -> ExitCode:
+    """Copy the newest checkpoint to a folder, another store or a webhook, out of reach of the store's keeper.
+
+    Once a day from cron is what it is for: `archiver log check --against` compares such copies later.
+    """
     store, reader = _reader(config, store_url)
     head = reader.head()
-    path = folder / f"checkpoint-{store_identity(store)}-{head.size:012d}.txt"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(head.note)
-    except OSError as error:
-        raise EnvironmentUnfit(
-            f"checkpoint {path}: expected a folder that can be written, got {error.strerror}",
-            code="E293",
-            hint="name another folder",
-        ) from error
-    print_json({"path": str(path), "size": head.size}) if as_json else print_lines([str(path)])
+    written = publish_checkpoint(head, store_identity(store), destination, calendar)
+    print_json({"written": written, "size": head.size}) if as_json else print_lines(written)
     return ExitCode.DONE
 
 

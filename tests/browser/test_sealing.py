@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -119,3 +120,21 @@ def test_an_export_for_a_court_is_refused_until_the_four_answers_are_there(custo
     assert told["captures"] == [one["capture_id"]]
     events = filled.run("log", "show", "--capture", one["capture_id"])["events"]
     assert "exported" in [event["type"] for event in events]
+
+
+def test_a_published_checkpoint_shows_a_log_that_was_rolled_back(custodian, tmp_path):
+    """A copy of the checkpoint kept elsewhere passes while the log grows, and finds one that lost entries."""
+    with serve_tsa(tmp_path / "tsa") as authority:
+        trust(custodian, authority)
+        custodian.capture(GONE, code=3)
+        before = {path: path.read_bytes() for path in (custodian.store / "log").rglob("*") if path.is_file()}
+        custodian.capture(GONE, options=("--again",), code=3)
+    told = custodian.run("log", "publish", str(tmp_path / "copies"))
+    (copy,) = told["written"]
+    assert custodian.run("log", "check", "--against", copy)["findings"] == []
+    shutil.rmtree(custodian.store / "log")
+    for path, data in before.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    found = custodian.run("log", "check", "--against", copy, code=4)
+    assert found["findings"], "a shorter log than the one that was published"
