@@ -97,7 +97,7 @@ class Connection(Part, frozen=True, kw_only=True):
         dialled_port: Port dialled; null when nothing was dialled.
         sent_bytes: Bytes passed to the server.
         received_bytes: Bytes passed from the server.
-        sent_plaintext: What the browser sent, decrypted, as far as it could be; null when nothing was dialled.
+        sent_plaintext: What the browser sent, decrypted as far as it could be; null when nothing was dialled.
         received_plaintext: What the server sent, likewise.
         tls: TLS facts; null when no TLS was seen.
         error: Why it failed or ended early, in the words of the system or relay.
