@@ -76,11 +76,13 @@ def reset(sock):
 
 
 @contextlib.asynccontextmanager
-async def listening(handler):
+async def listening(handler, *, receive_buffer=None):
     """Serve each connection with ``await handler(sock)`` on a free port; yields the port."""
     loop = asyncio.get_running_loop()
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     listener.setblocking(False)
+    if receive_buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     tasks = []
 
     async def accept():

@@ -123,6 +123,65 @@ async def test_server_reset_stays_a_reset_and_loses_nothing(relay, tmp_path, siz
     assert Kind.SERVER_EOF not in recording.kinds()
 
 
+async def test_a_reset_that_a_send_meets_first_stays_a_reset(relay, tmp_path):
+    """A client whose own data meets the server's reset still reads all that came, and then a reset."""
+    stuck, broken = asyncio.Event(), asyncio.Event()
+
+    async def handler(sock):
+        sending = asyncio.create_task(send(sock, b"x" * 64 * MIB))
+        await stuck.wait()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        reset(sock)
+        broken.set()
+
+    tape = await relay.open_tape(tmp_path / "wire.bin", OPEN_HOUSE)
+    async with listening(handler) as port:
+        _, client = await dial(tape.port, "127.0.0.1", port, receive_buffer=65536)
+        seen = list(range(200))
+        await until(tape, lambda status: seen.append(status.server_bytes) or len(set(seen[-200:])) == 1)
+        stuck.set()
+        await broken.wait()
+        await send(client, b"one")
+        await until(tape, lambda status: status.client_bytes == 3)
+        await send(client, b"two")
+        await until(tape, lambda _: Recording(tmp_path / "wire.bin").data[1, Kind.NOT_DELIVERED_TO_SERVER])
+        data, error = await receive_to_end(client)
+        client.close()
+        await until_quiet(tape)
+    status = await tape.close()
+    assert (len(data), error) == (status.server_bytes, ConnectionResetError)
+    (closed,) = Recording(tmp_path / "wire.bin").facts(Kind.CLOSED)
+    assert (closed["by"], closed["server_bytes_unsent"]) == ("server", 0)
+
+
+async def test_no_byte_counts_as_sent_that_the_server_did_not_get(relay, tmp_path):
+    """What a server that does not read never took of a request is counted as unsent."""
+    body = os.urandom(200_000)
+    held, closed = asyncio.get_running_loop().create_future(), asyncio.Event()
+
+    async def handler(sock):
+        await closed.wait()
+        held.set_result(await receive_to_end(sock))
+
+    tape = await relay.open_tape(tmp_path / "wire.bin", OPEN_HOUSE)
+    async with listening(handler, receive_buffer=4096) as port:
+        _, client = await dial(tape.port, "127.0.0.1", port)
+        await send(client, body)
+        client.shutdown(socket.SHUT_WR)
+        await until(tape, lambda _: Kind.CLIENT_EOF in Recording(tmp_path / "wire.bin").kinds())
+        await tape.close()
+        closed.set()
+        taken, error = await held
+        client.close()
+    (facts,) = Recording(tmp_path / "wire.bin").facts(Kind.CLOSED)
+    assert facts["client_bytes"] == len(body)
+    # The server's kernel may hold bytes whose acknowledgement was still to come, never fewer.
+    assert 0 < len(body) - facts["client_bytes_unsent"] <= len(taken) < len(body)
+    assert body.startswith(taken)
+    assert error is ConnectionResetError
+
+
 async def test_client_reset_reaches_the_server_as_a_reset(relay, tmp_path):
     """A client that aborts makes the relay abort the server's side, not end it in order."""
     ends = asyncio.get_running_loop().create_future()

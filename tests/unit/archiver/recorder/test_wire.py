@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
 from pathlib import Path
 
@@ -163,3 +164,17 @@ def test_full_disk_is_named():
     with pytest.raises(WireWriteFailed, match="no space left on device") as caught:
         Full().write(1, Kind.CLIENT_DATA, b"x")
     assert caught.value.reason == "no space left on device"
+
+
+def test_a_write_that_is_cut_short_is_a_failed_write(tmp_path):
+    """A frame of which the disk took only a part is not taken for written."""
+    writer = WireWriter(tmp_path / "wire.bin")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(WireWriteFailed, match="file too large"):
+            writer.write(1, Kind.SERVER_DATA, b"x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.close()
+    assert writer.size_bytes == (tmp_path / "wire.bin").stat().st_size == 500
