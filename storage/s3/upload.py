@@ -7,7 +7,7 @@ import hashlib
 import time
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from storage.errors import StoreRefused, StoreUnavailable
 from storage.keys import shown
 from storage.retention import Retention
-from storage.s3.errors import error_code, was_retried
+from storage.s3.errors import error_code, http_status, was_retried
 from storage.s3.locks import lock_arguments
 from storage.streams import MIB, chunks
 
@@ -27,7 +28,12 @@ PART_BYTES = 16 * MIB
 MAX_PARTS = 10_000
 """What S3 allows; with ``PART_BYTES`` it limits an object to 156 GiB."""
 
-_PARTS_IN_FLIGHT = 4
+_PARTS_IN_FLIGHT = 3
+_USELESS = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+"""How servers answer to an upload that is over, or has other parts than we think."""
+
+Source = bytes | Path | BinaryIO
+Check = Callable[[str], None]
 _MAX_TRIES = 6
 _FIRST_PAUSE_S = 0.05
 
@@ -79,7 +85,24 @@ class Upload:
     answer: dict[str, Any] | None
 
 
-def send(target: Target, source: bytes | Path | BinaryIO, check: Callable[[str], None]) -> Upload:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that the server has: its tag, and its base64 SHA-256 where the server lists one."""
+
+    etag: str
+    checksum: str
+
+    def is_of(self, data: bytes, checksum: str) -> bool:
+        """Tell whether the part holds *data*, whose base64 SHA-256 is *checksum*.
+
+        Where only the tag tells, which is the MD5 then, the SHA-256 of all parts decides at completion.
+        """
+        if self.checksum:
+            return self.checksum == checksum
+        return self.etag.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def send(target: Target, source: Source, check: Check) -> Upload:
     """Send *source* in one pass, as one request or in parts, in flat memory; see ``Upload``.
 
     Args:
@@ -91,10 +114,10 @@ def send(target: Target, source: bytes | Path | BinaryIO, check: Callable[[str],
     first = next(parts, b"")
     if len(first) < PART_BYTES:
         return _send_whole(target, first, check)
-    return _send_parts(target, chain([first], parts), check)
+    return _send_parts(target, source, chain([first], parts), check)
 
 
-def _send_whole(target: Target, data: bytes, check: Callable[[str], None]) -> Upload:
+def _send_whole(target: Target, data: bytes, check: Check) -> Upload:
     digest = hashlib.sha256(data)
     check(digest.hexdigest())
     checksum = b64encode(digest.digest()).decode()
@@ -109,8 +132,30 @@ def _send_whole(target: Target, data: bytes, check: Callable[[str], None]) -> Up
     return Upload(len(data), digest.hexdigest(), checksum, answer)
 
 
-def _send_parts(target: Target, parts: Iterable[bytes], check: Callable[[str], None]) -> Upload:
-    with _multipart(target) as upload_id:
+def _send_parts(target: Target, source: Source, parts: Iterable[bytes], check: Check) -> Upload:
+    """Send in parts; a file goes on with the upload that an earlier try of it left, if there is one."""
+    begun = find_upload(target) if isinstance(source, Path) else None
+    if begun is None:
+        return _send_all(target, _created(target), {}, parts, check, keep=isinstance(source, Path))
+    try:
+        return _send_all(target, begun, parts_of(target, begun), parts, check, keep=True)
+    except ClientError as exc:
+        if error_code(exc) not in _USELESS:
+            raise
+    # Somebody else completed, ended or wrote into that upload: what is in it is not ours alone.
+    return _send_all(target, _created(target), {}, chunks(source, PART_BYTES), check, keep=True)
+
+
+def _send_all(
+    target: Target,
+    upload_id: str,
+    there: Mapping[int, Part],
+    parts: Iterable[bytes],
+    check: Check,
+    *,
+    keep: bool,
+) -> Upload:
+    with _ended_on_failure(target, upload_id, keep=keep):
         whole = hashlib.sha256()
         size_bytes = 0
         done: list[dict[str, Any]] = []
@@ -120,7 +165,7 @@ def _send_parts(target: Target, parts: Iterable[bytes], check: Callable[[str], N
                 _check_count(target, number)
                 if len(flying) == _PARTS_IN_FLIGHT:
                     done.append(flying.popleft().result())
-                flying.append(pool.submit(_send_part, target, upload_id, number, part))
+                flying.append(pool.submit(_send_part, target, upload_id, number, part, there.get(number)))
                 whole.update(part)
                 size_bytes += len(part)
             done.extend(future.result() for future in flying)
@@ -133,22 +178,37 @@ def _send_parts(target: Target, parts: Iterable[bytes], check: Callable[[str], N
             UploadId=upload_id,
             MultipartUpload={"Parts": done},
         )
+        if answer is None:
+            abort(target, upload_id)
         checksum = f"{b64encode(composite).decode()}-{len(done)}"
         return Upload(size_bytes, whole.hexdigest(), checksum, answer)
 
 
-@contextlib.contextmanager
-def _multipart(target: Target) -> Iterator[str]:
-    """Begin an upload in parts; end it on any failure, so that no parts are kept and paid for."""
+def _created(target: Target) -> str:
     created = target.client.create_multipart_upload(**target.place, **target.lock, ChecksumAlgorithm="SHA256")
-    upload_id = str(created["UploadId"])
-    completed = False
+    return str(created["UploadId"])
+
+
+@contextlib.contextmanager
+def _ended_on_failure(target: Target, upload_id: str, *, keep: bool) -> Iterator[None]:
+    """End an upload in parts that failed, so that no parts are kept and paid for.
+
+    With *keep* one that the network or the server broke off is left for the next try; ``cleanup`` ends it
+    when there is none.
+    """
     try:
-        yield upload_id
-        completed = True
-    finally:
-        if not completed:
+        yield
+    except (BotoCoreError, HTTPError, ConnectionError, TimeoutError):
+        if not keep:
             abort(target, upload_id)
+        raise
+    except ClientError as exc:
+        if not keep or http_status(exc) < 500:  # RFC 9110 section 15.6: the server failed, not the request
+            abort(target, upload_id)
+        raise
+    except BaseException:
+        abort(target, upload_id)
+        raise
 
 
 def abort(target: Target, upload_id: str) -> None:
@@ -157,9 +217,35 @@ def abort(target: Target, upload_id: str) -> None:
         target.client.abort_multipart_upload(**target.place, UploadId=upload_id)
 
 
-def _send_part(target: Target, upload_id: str, number: int, part: bytes) -> dict[str, Any]:
+def find_upload(target: Target) -> str | None:
+    """Return the newest upload in parts of the object that is not over; None for none, or no right to ask."""
+    try:
+        answer = target.client.list_multipart_uploads(Bucket=target.bucket, Prefix=target.key)
+    except ClientError as exc:
+        if http_status(exc) >= 500:
+            raise
+        return None
+    found = [one for one in answer.get("Uploads", ()) if one["Key"] == target.key]
+    return str(max(found, key=lambda one: one["Initiated"])["UploadId"]) if found else None
+
+
+def parts_of(target: Target, upload_id: str) -> dict[int, Part]:
+    """Return the parts that the server has of an upload, by number."""
+    pages = target.client.get_paginator("list_parts").paginate(**target.place, UploadId=upload_id)
+    return {
+        int(one["PartNumber"]): Part(one["ETag"], one.get("ChecksumSHA256", ""))
+        for page in pages
+        for one in page.get("Parts", ())
+    }
+
+
+def _send_part(
+    target: Target, upload_id: str, number: int, part: bytes, there: Part | None
+) -> dict[str, Any]:
     digest = hashlib.sha256(part).digest()
     checksum = b64encode(digest).decode()
+    if there is not None and there.is_of(part, checksum):
+        return {"PartNumber": number, "ETag": there.etag, "ChecksumSHA256": checksum, "Digest": digest}
     answer = target.client.upload_part(
         **target.place, UploadId=upload_id, PartNumber=number, Body=part, ChecksumSHA256=checksum
     )

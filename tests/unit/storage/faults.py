@@ -35,6 +35,7 @@ class Fault:
     Args:
         before: Gives an answer without asking the server.
         after: Changes the server's answer; returns None to close the connection instead.
+        cut_request_at: Read only so many bytes of the request's body, then close the connection.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Fault:
     before: Callable[[], Answer | None] | None = None
     after: Callable[[Answer], Answer | None] = field(default=lambda answer: answer)
     times: int = 1
+    cut_request_at: int | None = None
 
 
 def error(status: int, code: str) -> Callable[[], Answer]:
@@ -109,8 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
     server: FaultyProxy
 
     def _forward(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.next_fault(self.command, self.path) or Fault(self.command, self.path)
+        length = int(self.headers.get("Content-Length", 0))
+        if fault.cut_request_at is not None:
+            self.rfile.read(min(length, fault.cut_request_at))
+            self.close_connection = True
+            return
+        body = self.rfile.read(length)
         answer = fault.before() if fault.before else fault.after(self._ask(body))
         if answer is None:
             self.close_connection = True
