@@ -12,10 +12,9 @@ Data of OPENED, CLOSED and REFUSED frames is a UTF-8 JSON object:
   upstream proxy resolved the name); ``dns`` (answers in order), ``dns_ms``, ``dns_cached``; ``connect_ms``;
   ``local`` (our address and port); ``tried`` (addresses that came before: ``ip``, ``error``, ``errno``);
   ``rule`` (the resolve rule applied, or null); ``upstream`` (proxy URL without credentials, or null);
-  ``guard`` (``checked``, or ``address not seen by the guard``).
+  ``guard`` (``checked``, ``address not seen by the guard``, or null while nothing was connected).
 - REFUSED: ``stage`` (``peer``, ``socks``, ``resolve``, ``guard``, ``connect``); ``error`` (exact text);
-  ``errno`` (name, or null); ``host``, ``port``, ``dns``, ``dns_ms``, ``tried``, ``rule`` and ``upstream``
-  as far as the connection had got.
+  ``errno`` (name, or null); once a host was asked for also all of OPENED but ``local``, as far as it got.
 - CLOSED: ``by`` (``client``, ``server``, ``relay``); ``why``; ``client_bytes`` and ``server_bytes``
   (received from each and recorded as CLIENT_DATA and SERVER_DATA); ``client_bytes_unsent`` and
   ``server_bytes_unsent`` (how many of those, at the end, the other side's kernel never acknowledged).
