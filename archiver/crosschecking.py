@@ -61,7 +61,7 @@ def crosscheck_capture(store: Store, capture_id: str) -> CaptureCheck:
     """Let tshark read the transcript of a capture, and compare.
 
     Raises:
-        UsageError: E305, the capture has no transcript or no package.
+        UsageError: E165, the capture has no transcript or no package.
         EnvironmentUnfit: There is no tshark, or it cannot read the transcript.
         StoreError: A file cannot be read.
     """
@@ -92,7 +92,7 @@ def _fetched(store: Store, record: EvidenceRecord, role: str, folder: Path) -> P
     if found is None:
         raise UsageError(
             f"capture {record.capture_id}: expected an artefact of role {role}, got none",
-            code="E305",
+            code="E165",
             hint="the public and counsel editions leave it out; check the original",
         )
     path = folder / found.path

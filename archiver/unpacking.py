@@ -21,7 +21,7 @@ def unpack_export(archive: Path, folder: Path) -> None:
     """Unpack *archive* into *folder*.
 
     Raises:
-        UsageError: E306, no ZIP, or one that no export of ours is.
+        UsageError: E166, no ZIP, or one that no export of ours is.
     """
     try:
         with zipfile.ZipFile(archive) as source:
@@ -61,6 +61,6 @@ def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
 def _refused(archive: Path, what: str) -> UsageError:
     return UsageError(
         f"export {archive.name}: refused: expected {what}",
-        code="E306",
+        code="E166",
         hint="unpack it yourself and look at it",
     )

@@ -87,6 +87,7 @@ class _Session:
     unanswered: int = 0
     context: BrowserContext | None = None
     activity: Activity | None = None
+    watch: asyncio.Task[None] | None = None
     step_started: float = field(default_factory=time.monotonic)
     step_started_at: str = field(default_factory=lambda: utc_text(datetime.now(UTC)))
 
@@ -112,6 +113,7 @@ class _Session:
             accept_downloads=True,
         )
         self.activity = Activity(self.context, self.job.limits)
+        self.watch = asyncio.create_task(self._stop_with_the_tape(self.activity))
         page = await self.context.new_page()
         page.on("download", self._downloaded)
         page.on("crash", lambda _: self.seen.update(crashed="the page's process crashed"))
@@ -123,6 +125,11 @@ class _Session:
             await self._exhibits_of_a_failure(page, cdp)
         else:
             await self._exhibits_of_a_page(page, cdp)
+
+    async def _stop_with_the_tape(self, activity: Activity) -> None:
+        """Wait no longer for a page whose recording has ended: by its budget, a full disk, a lost relay."""
+        await self.tape.stopped.wait()
+        activity.over_budget.set()
 
     async def _load(self, page: Page) -> None:
         """Navigate and wait for the load event, or for the document to break off in the middle."""
@@ -274,6 +281,8 @@ class _Session:
 
     async def end(self) -> None:
         """Close page and tape, render the failure sheet if one is due, and write what was observed."""
+        if self.watch is not None:
+            self.watch.cancel()
         if self.context is not None:
             with contextlib.suppress(PlaywrightError, TimeoutError):
                 await asyncio.wait_for(self.context.close(), 10)
@@ -281,6 +290,7 @@ class _Session:
         self._copy_keys()
         if status.failure:
             self.problems.append(f"recorder: {status.failure}")
+            self.seen.setdefault("crashed", f"the recorder stopped: {status.failure}")
         if status.budget_reached:
             self._over("capture_bytes", f"exchanges: expected at most {self.job.limits.capture_bytes} bytes")
         if not self.browser.is_connected():

@@ -59,10 +59,10 @@ def test_verify_finds_nothing_wrong_and_says_that_time_is_unproven(quarter):
 
 
 @pytest.mark.parametrize(
-    "name", ["capture.wacz", "page.pdf", "text.txt", "screenshot-full.png", "record.json"]
+    "name", ["capture.wacz", "page.pdf", "text.txt", "screenshot-full.png", "transcript.pcapng"]
 )
 def test_one_flipped_byte_of_any_file_fails_verification(quarter, name, tmp_path):
-    """Whatever file of a capture is changed, verify exits 4."""
+    """Whatever file of a capture is changed, verify exits 4; the record itself is what a seal protects."""
     bench, captures = quarter
     one = next(one for one in captures if one["url"].endswith("/posts/1042"))
     path = bench.file(one, name)
