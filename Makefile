@@ -13,9 +13,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 LOCKED := $(PIP) --require-hashes --no-build-isolation
 SOURCES := archiver manifests storage examples tests $(wildcard benchmarks)
 WORKERS := 2
+# `make demo STORE=s3` runs on an S3 server of this machine instead of in a folder.
+STORE ?= folder
 
-demo: .make/demo .make/browser
-	$(BIN)/python -m examples.demo
+demo: .make/demo .make/browser $(if $(filter s3,$(STORE)),.make/dev)
+	$(BIN)/python -m examples.demo $(STORE)
 
 test: .make/dev .make/browser .make/tools
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup

@@ -13,6 +13,7 @@ from archiver.cli.output import clean, print_json, print_lines, say
 from archiver.config import Settings
 from archiver.errors import ExitCode, UsageError
 from archiver.preservation.syncing import sync_stores
+from archiver.s3_server import start_s3
 from archiver.stores import open_copies, open_stores, rule_of
 from archiver.storing import begin_store
 from storage.errors import StoreRefused
@@ -108,7 +109,30 @@ def sync(*, config: Path | None, as_json: bool) -> ExitCode:
     return ExitCode.PARTIAL if wrong else ExitCode.DONE
 
 
-for _command in (init, check, sync):
+@command("serve")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--port", type=click.IntRange(1024, 65_000), default=8333, help="Of S3; eight more follow.")
+def serve(*, folder: Path, port: int, config: Path | None, as_json: bool) -> ExitCode:
+    """Run an S3 server with Object Lock that keeps its data in DIR, for this machine alone, until Ctrl-C.
+
+    Needs the extra `archiver[s3-server]`. Prints the variables that lead to it.
+    """
+    settings_of(config)
+    server = start_s3(folder, port)
+    try:
+        if as_json:
+            print_json(server.environment())
+        else:
+            print_lines(f"export {name}={value}" for name, value in server.environment().items())
+        say("then: archiver store init s3://evidence; Ctrl-C ends the server")
+        server.process.wait()
+    finally:
+        server.process.terminate()
+        server.process.wait()
+    return ExitCode.FAILED  # it ended by itself
+
+
+for _command in (init, check, sync, serve):
     store.add_command(_command)
 
 
