@@ -26,6 +26,7 @@ from archiver.errors import EnvironmentUnfit
 
 PORT_COUNT = 9
 MAX_START_S = 60
+STOP_S = 3
 _POLL_S = 0.1
 _ANSWER_S = 2
 
@@ -51,6 +52,15 @@ class LocalS3:
             "AWS_SHARED_CREDENTIALS_FILE": str(self.credentials),
             "AWS_REGION": "us-east-1",
         }
+
+    def stop(self) -> None:
+        """End it: in order, and by force when open connections hold that up; what was confirmed is on disk."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def start_s3(folder: Path, port: int, more_flags: tuple[str, ...] = ()) -> LocalS3:

@@ -151,8 +151,7 @@ def _store() -> Iterator[None]:
         _run(["store", "init", STORE], {ExitCode.DONE})
         yield
     finally:
-        server.process.terminate()
-        server.process.wait()
+        server.stop()
 
 
 def _show_s3(captures: list[dict[str, Any]]) -> str:

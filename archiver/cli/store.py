@@ -127,8 +127,7 @@ def serve(*, folder: Path, port: int, config: Path | None, as_json: bool) -> Exi
         say("then: archiver store init s3://evidence; Ctrl-C ends the server")
         server.process.wait()
     finally:
-        server.process.terminate()
-        server.process.wait()
+        server.stop()
     return ExitCode.FAILED  # it ended by itself
 
 
