@@ -54,7 +54,7 @@ class LocalS3:
         }
 
     def stop(self) -> None:
-        """End it: in order, and by force when open connections hold that up; what was confirmed is on disk."""
+        """End it: in order, and by force when connections hold that up; what was confirmed stays."""
         self.process.terminate()
         try:
             self.process.wait(STOP_S)
