@@ -230,6 +230,7 @@ def request_of(
         "resolve_rules": resolve_rules(settings),
         "extra_roots": extra_roots(settings.ca_files),
         "private_network_allowed": settings.allow_private_network,
+        "allowed_addresses": list(settings.allowed_addresses),
     }
 
 

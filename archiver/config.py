@@ -9,6 +9,7 @@ is taken from the folder of the file.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -78,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ca_files: PEM files of further roots that are trusted for TLS; recorded.
         resolve: Rules ``HOST[:PORT]:ADDRESS``, the first that matches wins; recorded.
         allow_private_network: Let captures reach private and loopback addresses; recorded.
+        allowed_addresses: Addresses and networks (``10.1.2.0/24``) that captures may reach whatever they are;
+            recorded.
         upstream: Proxy to dial through (``socks5://``, ``socks5h://``, ``http://``); empty for none.
         ntp_servers: Asked for the time; with none the clock is recorded as not checked.
         key: Signing key: a private key file, or the ``.pub`` file of a key that ssh-agent holds; empty for
@@ -113,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca_files: Annotated[tuple[str, ...], Meta(max_length=50)] = ()
     resolve: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
     allow_private_network: bool = False
+    allowed_addresses: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
     upstream: Line = ""
     ntp_servers: Annotated[tuple[str, ...], Meta(max_length=10)] = ("time.cloudflare.com", "pool.ntp.org")
     key: Line = ""
@@ -262,6 +266,8 @@ def _check_values(source: str, values: Values) -> None:
         raise _bad_value(source, str(error)) from error
     for rule in settings.resolve:
         parse_resolve_rule(rule)
+    for text in settings.allowed_addresses:
+        _check_network(source, text)
     for name, (low, high) in _VIEW_RANGES.items():
         _check_range(source, f"view.{name}", getattr(settings.view, name), low, high)
     for name, value in msgspec.structs.asdict(settings.limits).items():
@@ -271,6 +277,14 @@ def _check_values(source: str, values: Values) -> None:
     if not _TIMEZONE.fullmatch(settings.view.timezone):
         got = repr(settings.view.timezone)
         raise _bad_value(source, f"view.timezone: expected a name such as Asia/Almaty, got {got}")
+
+
+def _check_network(source: str, text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        what = f"allowed_addresses: expected an address or a network such as 10.1.2.0/24, got {text[:60]!r}"
+        raise _bad_value(source, what) from None
 
 
 def _check_stores(settings: Settings) -> None:

@@ -177,6 +177,7 @@ def network(
         resolve_rules=request["resolve_rules"],
         extra_roots=request["extra_roots"],
         private_network_allowed=request["private_network_allowed"],
+        allowed_addresses=tuple(request["allowed_addresses"]),
     )
 
 

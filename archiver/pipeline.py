@@ -273,6 +273,7 @@ def _policy(settings: Settings) -> RelayPolicy:
     return RelayPolicy(
         resolve=tuple(parse_resolve_rule(rule) for rule in settings.resolve),
         allow_private=settings.allow_private_network,
+        allowed_addresses=settings.allowed_addresses,
         max_bytes_per_capture=settings.limits.capture_bytes,
         upstream=settings.upstream or None,
     )

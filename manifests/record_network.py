@@ -190,6 +190,7 @@ class Network(Part, frozen=True, kw_only=True):
         resolve_rules: Rules in force in place of the name system.
         extra_roots: Certificate authorities trusted beside the browser's own.
         private_network_allowed: True when private and loopback addresses were allowed.
+        allowed_addresses: Addresses and networks that were allowed by name, whatever they are.
     """
 
     server_ip: Line | None = None
@@ -200,6 +201,7 @@ class Network(Part, frozen=True, kw_only=True):
     resolve_rules: tuple[ResolveRule, ...] = ()
     extra_roots: tuple[ExtraRoot, ...] = ()
     private_network_allowed: bool = False
+    allowed_addresses: tuple[Line, ...] = ()
 
 
 class MissingExchange(Part, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ def batch(
     store_url: str | None,
     resolve: tuple[str, ...],
     allow_private_network: bool | None,
+    allowed_addresses: tuple[str, ...],
     ca_files: tuple[str, ...],
     jobs: int | None,
     again: bool,
@@ -39,6 +40,7 @@ def batch(
         store=store_url,
         resolve=resolve,
         allow_private_network=allow_private_network,
+        allowed_addresses=allowed_addresses,
         ca_files=ca_files,
         jobs=jobs,
     )

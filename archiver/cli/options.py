@@ -72,6 +72,13 @@ def capture_options(function: Command) -> Command:
             help="Let pages be fetched from private and loopback addresses. Recorded.",
         ),
         click.option(
+            "--allow-address",
+            "allowed_addresses",
+            multiple=True,
+            metavar="ADDRESS",
+            help="Let pages be fetched from this address or network (10.1.2.0/24); repeatable. Recorded.",
+        ),
+        click.option(
             "--ca",
             "ca_files",
             multiple=True,

@@ -79,6 +79,8 @@ def test_the_file_is_looked_for_where_it_is_said(file, monkeypatch, tmp_path):
         ("jobs = 1.5", "E252", "int"),
         ("jobs = 33", "E252", "<= 32"),
         ("allow_private_network = 1", "E252", "bool"),
+        ("allowed_addresses = ['10.1.2.3/24']", "E252", "10.1.2.3/24"),
+        ("allowed_addresses = ['intranet.example']", "E252", "address or a network"),
         ("store = ''", "E252", "length"),
         ("store = 3", "E252", "str"),
         ("view = 3", "E252", "object"),
