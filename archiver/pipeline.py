@@ -84,6 +84,7 @@ class _Run:
                 requested_at=now,
             )
             request["key_log"] = str(rig.home.keys)
+            request["recipients"] = list(self.settings.recipients)
             with _spool_errors(self.spool_root):
                 spool = Spool.create(self.spool_root, new_capture_id(now), request)
             spool.hold()
@@ -275,6 +276,7 @@ def _policy(settings: Settings) -> RelayPolicy:
         allow_private=settings.allow_private_network,
         allowed_addresses=settings.allowed_addresses,
         max_bytes_per_capture=settings.limits.capture_bytes,
+        max_bytes_per_connection=settings.limits.connection_bytes,
         upstream=settings.upstream or None,
     )
 

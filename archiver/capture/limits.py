@@ -22,13 +22,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         scroll_ms: For scrolling to the end and back.
         exhibit_ms: For each exhibit (a screenshot tile, the PDF, the MHTML, the DOM, the text).
         total_ms: For everything; what is left then is skipped and named.
-        capture_bytes: Received from servers, all connections together.
+        capture_bytes: On the wire, all connections together.
+        connection_bytes: On one connection, each direction; at this it is cut. It stands for a budget of one
+            body, which cannot be told from its neighbours while it is ciphertext.
         page_height_px: Scrolled and shown in the full screenshot, CSS pixels.
+        screenshot_px: Of the full screenshot, width times height, device pixels.
         exhibit_bytes: Of one exhibit that the browser hands over.
         dialogs: Alerts, confirms and prompts dismissed before the page is stopped.
         popups: Windows the page may open; further ones are closed unseen.
         requests: Made by the page before it is stopped.
-        browser_memory_bytes: Of the browser's processes together.
+        redirects: Documents that the page may move on to, by redirect, refresh or script, before it is
+            stopped.
+        frames: Frames that the page may hold at once before it is stopped.
+        browser_memory_bytes: Of the browser's processes together, without mapped files; above it the largest
+            process is ended.
     """
 
     load_ms: int = 30_000
@@ -37,12 +44,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     exhibit_ms: int = 20_000
     total_ms: int = 120_000
     capture_bytes: int = 1 * GIB
+    connection_bytes: int = 512 * MIB
     page_height_px: int = 100_000
+    screenshot_px: int = 256_000_000
     exhibit_bytes: int = 256 * MIB
     dialogs: int = 20
     popups: int = 5
     requests: int = 20_000
-    browser_memory_bytes: int = 6 * GIB
+    redirects: int = 50
+    frames: int = 1_000
+    browser_memory_bytes: int = 3 * GIB
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -133,6 +133,7 @@ class RelayPolicy:
         refused_hosts: Names that are refused: exact, or ``*.suffix``.
         allowed_uids: Users whose processes may use the port. Empty: not checked.
         max_bytes_per_capture: Length of the wire file at which the capture is stopped.
+        max_bytes_per_connection: Data of one direction at which one connection is closed.
         max_connections: Open at once; more are refused.
         connect_timeout_s: For resolving, and again for dialling all addresses of one name.
         upstream: None, or the URL of a proxy to dial through: ``socks5://`` gets the checked address,
@@ -148,6 +149,7 @@ class RelayPolicy:
     refused_hosts: tuple[str, ...] = DEFAULT_REFUSED_HOSTS
     allowed_uids: tuple[int, ...] = field(default_factory=lambda: (os.getuid(),))
     max_bytes_per_capture: int = 2 * GIB
+    max_bytes_per_connection: int = 2 * GIB
     max_connections: int = 512
     connect_timeout_s: float = 30.0
     upstream: str | None = None
@@ -158,8 +160,8 @@ class RelayPolicy:
                 ipaddress.ip_network(text)
             except ValueError:
                 raise _bad("allowed_addresses", "an address or network", repr(text)) from None
-        for name in ("max_bytes_per_capture", "max_connections", "connect_timeout_s"):
-            if getattr(self, name) <= 0:
+        for name in self.__slots__:
+            if name.startswith(("max_", "connect_")) and getattr(self, name) <= 0:
                 raise _bad(name, "more than 0", str(getattr(self, name)))
         if self.upstream is not None and not self.upstream.startswith(UPSTREAM_SCHEMES):
             raise _bad("upstream", " or ".join(UPSTREAM_SCHEMES), repr(self.upstream.partition(":")[0]))

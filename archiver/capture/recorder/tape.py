@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from archiver.capture.recorder.peer import CAN_CHECK, peer_owner
 from archiver.capture.recorder.resolve import Resolver
 from archiver.capture.recorder.socks import Refusal, Reply, read_request
-from archiver.capture.recorder.tunnel import Tunnel
+from archiver.capture.recorder.tunnel import OVER_BUDGET, Tunnel
 from archiver.capture.recorder.upstream import Route, open_route
 from archiver.capture.recorder.wire import Kind, WireWriteFailed, WireWriter, encode_facts
 from archiver.errors import EnvironmentUnfit
@@ -47,6 +47,7 @@ class TapeStatus:
         opened_count: Connections opened in all.
         refused_count: Connections refused for any reason but the next.
         stranger_count: Connections refused because another user's process made them.
+        cut_count: Connections closed because they reached ``max_bytes_per_connection``.
         client_bytes: Data received from clients.
         server_bytes: Data received from servers.
         wire_bytes: Length of the wire file.
@@ -60,6 +61,7 @@ class TapeStatus:
     opened_count: int = 0
     refused_count: int = 0
     stranger_count: int = 0
+    cut_count: int = 0
     client_bytes: int = 0
     server_bytes: int = 0
     wire_bytes: int = 0
@@ -101,7 +103,7 @@ class TapeServer:
         self._greeted: set[asyncio.Task[None]] = set()
         self._tunnels: set[Tunnel] = set()
         self._stopped = False
-        self._counts = dict.fromkeys(("peak", "opened", "refused", "stranger"), 0)
+        self._counts = dict.fromkeys(("peak", "opened", "refused", "stranger", "cut"), 0)
         self._bytes = {Kind.CLIENT_DATA: 0, Kind.SERVER_DATA: 0}
         self._last_data_at_ns = 0
         self._budget_reached = False
@@ -119,6 +121,7 @@ class TapeServer:
             opened_count=self._counts["opened"],
             refused_count=self._counts["refused"],
             stranger_count=self._counts["stranger"],
+            cut_count=self._counts["cut"],
             client_bytes=self._bytes[Kind.CLIENT_DATA],
             server_bytes=self._bytes[Kind.SERVER_DATA],
             wire_bytes=self._writer.size_bytes,
@@ -168,6 +171,7 @@ class TapeServer:
     def finished(self, tunnel: Tunnel, connection: int, facts: dict[str, Any]) -> None:
         """Record the end of *tunnel*."""
         self._tunnels.discard(tunnel)
+        self._counts["cut"] += facts["why"] == OVER_BUDGET
         self.record(connection, Kind.CLOSED, encode_facts(facts))
 
     def _stop(self, why: str) -> None:
@@ -248,7 +252,14 @@ class TapeServer:
                 undo.callback(server.close)
                 if self._open(number, route, client, server):
                     undo.pop_all()
-                    tunnel = Tunnel(self, number, client=client, server=server, client_ends=ends)
+                    tunnel = Tunnel(
+                        self,
+                        number,
+                        client=client,
+                        server=server,
+                        client_ends=ends,
+                        max_bytes=self._policy.max_bytes_per_connection,
+                    )
                     self._tunnels.add(tunnel)
 
     def _check_room(self) -> None:

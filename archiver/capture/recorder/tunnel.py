@@ -39,6 +39,7 @@ HALF_CLOSED_S = 60.0
 SETTLE_S = 30.0
 """How long the last bytes may stay unacknowledged, without any progress, before a close or reset."""
 SETTLE_STEP_S = 0.01
+OVER_BUDGET = "the byte budget of the connection was reached"
 
 # Every chunk is handled to its end before the next is read, so all tunnels share one buffer.
 _BUFFER = bytearray(CHUNK_BYTES)
@@ -90,6 +91,8 @@ class _Pipe:
         elif self.tunnel.record(self.way.data, _VIEW[:count]):
             self.received_bytes += count
             self._send(_VIEW[:count])
+            if self.received_bytes >= self.tunnel.max_bytes:
+                self.tunnel.close("relay", OVER_BUDGET)
 
     def _send(self, data: memoryview) -> None:
         sent = self._try_send(data)
@@ -172,6 +175,7 @@ class Tunnel:
         client: Connected, non-blocking; closed by the tunnel.
         server: Likewise.
         client_ends: The client's address and ours, IPv4.
+        max_bytes: Of one direction, at which both sides are closed.
     """
 
     def __init__(
@@ -182,9 +186,11 @@ class Tunnel:
         client: socket.socket,
         server: socket.socket,
         client_ends: tuple[Endpoint, Endpoint],
+        max_bytes: int,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.moved_at = self.loop.time()
+        self.max_bytes = max_bytes
         self._recorder = recorder
         self._number = number
         self._client_ends = client_ends

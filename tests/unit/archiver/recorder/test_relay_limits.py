@@ -72,6 +72,25 @@ async def test_byte_budget_stops_the_capture(relay, tmp_path):
     assert recording.torn_bytes == 0
 
 
+async def test_one_connection_over_its_budget_ends_alone(relay, tmp_path):
+    """A connection at its own byte budget is reset, counted and named; the others of the tape go on."""
+    policy = replace(OPEN_HOUSE, max_bytes_per_connection=MIB)
+    tape = await relay.open_tape(tmp_path / "wire.bin", policy)
+    async with listening(endless) as port, listening(lambda sock: send(sock, b"x" * 1000)) as modest:
+        _, other = await dial(tape.port, "127.0.0.1", modest)
+        _, client = await dial(tape.port, "127.0.0.1", port)
+        data, error = await receive_to_end(client)
+        assert await receive_to_end(other) == (b"x" * 1000, None)
+        assert (await dial(tape.port, "127.0.0.1", modest))[0] == 0
+    status = await tape.close()
+    recording = Recording(tmp_path / "wire.bin")
+    assert error is ConnectionResetError
+    assert (status.cut_count, status.budget_reached, status.failure) == (1, False, None)
+    assert MIB <= len(recording.data[2, Kind.SERVER_DATA]) < MIB + 128 * KIB
+    assert recording.data[2, Kind.SERVER_DATA].startswith(data)
+    assert ["connection" in facts["why"] for facts in recording.facts(Kind.CLOSED)].count(True) == 1
+
+
 async def test_full_disk_stops_the_capture(relay, tmp_path):
     """When the disk takes no more, nothing more is forwarded, the reason is told, the rest is readable."""
     resource.prlimit(await pid_of(relay, tmp_path), resource.RLIMIT_FSIZE, (300_000, 300_000))
