@@ -89,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ``ARCHIVER_KEY_PASSPHRASE``.
         trust: Trust file; empty for ``trust.toml`` in the configuration folder.
         tsa: Known time stamping authorities that a new trust file begins with.
+        recipients: Public keys, age's or SSH's, that captures are encrypted to; empty to store them in plain.
         actor: Pseudonym under which the custody log names who acts here.
         view: How the browser presents itself.
         limits: Budgets of one capture.
@@ -123,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key_passphrase_file: Line = ""
     trust: Line = ""
     tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ("digicert", "sectigo")
+    recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
     actor: Annotated[str, Meta(min_length=1, max_length=100)] = "archiver"
     view: View = View()
     limits: Limits = Limits()

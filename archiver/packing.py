@@ -22,6 +22,7 @@ from archiver.capture.recorder.decode import DecodeLimits, decode
 from archiver.capture.recorder.keylog import KeyLog
 from archiver.capture.recorder.transcript import write_transcript
 from archiver.capture.recorder.wire import WireWriter
+from archiver.confidential import conceal
 from archiver.evidence import Sighting
 from archiver.formats.payload import document_name, write_document
 from archiver.formats.wacz import Page, write_wacz
@@ -87,6 +88,8 @@ class _Packing:
         self._write_transcript(decoded)
         self._write_certificates(decoded)
         record = self._record(decoded, shown, text, sources)
+        if recipients := self._request.get("recipients"):
+            record = conceal(self._spool.out, record, recipients)
         data = encode(record)
         # Whole or absent: its presence says that packing was finished.
         part = self._spool.folder / "record.part"

@@ -235,6 +235,9 @@ def _finish_package_check(
     package: Future[PackageContent] | None, record: EvidenceRecord, report: Report
 ) -> PackageContent | None:
     """End step 5."""
+    if package is None and any(artifact.role == "ciphertext" for artifact in record.artifacts):
+        report.unchecked.append("package: it is encrypted; `archiver decrypt` opens it to a recipient")
+        return None
     if package is None:
         if not any(artifact.role == "package" for artifact in record.artifacts):
             report.findings.report(Code.PACKAGE_MISSING, report.subject)

@@ -47,6 +47,8 @@ COMMANDS = {
     "reindex": "reindex:reindex",
     "store": "store:store",
     "audit": "audit:audit",
+    "decrypt": "confidential:decrypt",
+    "rekey": "confidential:rekey",
     "hold": "hold:hold",
     "release": "hold:release",
     "delete": "hold:delete",

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from archiver.cli.custody import sealer_of
 from archiver.cli.output import clean, error_console, print_captures, print_json, say
+from archiver.confidential import check_recipients
 from archiver.config import Settings
 from archiver.custodian import key_path
 from archiver.errors import ExitCode
@@ -59,6 +60,7 @@ class Run:
 def run_seeds(seeds: Sequence[Seed], settings: Settings, *, repeat: bool) -> Run:
     """Capture *seeds* into the store of *settings* and show how it goes."""
     run = Run(to_be_sealed=key_path(settings).exists())
+    check_recipients(settings.recipients)
     store = open_stores(settings)
     begin_store(store)
     _note(run, broken_promises(store, settings))

@@ -46,6 +46,11 @@ def receipts_prefix(capture_id: str) -> str:
     return f"receipts/{capture_id}/"
 
 
+def keys_prefix(capture_id: str) -> str:
+    """Return the prefix of the keys of a confidential capture that later recipients open."""
+    return f"keys/{capture_id}/"
+
+
 def put_receipt(store: Store, capture_id: str, receipts: Sequence[Receipt]) -> str:
     """Write down what the stores answered to the puts of a capture; return the key.
 
