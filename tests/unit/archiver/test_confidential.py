@@ -164,7 +164,9 @@ def test_swapped_ciphertexts_are_caught_by_the_inner_record(capture, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "age1", "age1" + "q" * 58, "ssh-ed25519 AAAA", "ssh-dss AAAA", str(EVE), "0" * 5_000, "é\0"]
+    "text",
+    ["", "age1", "age1" + "q" * 58, "ssh-ed25519 AAAA", "ssh-dss AAAA", str(EVE), "0" * 5_000, "é\0"],
+    ids=lambda _: "text",  # the key is another in each worker
 )
 def test_what_is_no_recipient_is_refused_before_a_page_is_loaded(text, tmp_path, monkeypatch, capfd):
     """Each is told by its place alone: a secret key put there by mistake is not repeated."""
