@@ -41,7 +41,13 @@ identity_option = click.option(
 @command("decrypt")
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
 @identity_option
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder to write the plain files to.",
+)
 @store_option
 def decrypt(
     *,
