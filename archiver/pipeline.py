@@ -91,7 +91,7 @@ class _Run:
             policy = policy_for(rig, _policy(self.settings))
             job = Job(spool, seed.url, self.settings.view, self.settings.limits, policy)
             with _spool_errors(self.spool_root):
-                await capture(rig.browser, rig.home, rig.relay, job)
+                await capture(rig, job)
         return spool
 
     async def finish(self, spool: Spool) -> CaptureSummary:
@@ -207,7 +207,8 @@ async def _start(
     workers = min(jobs, MAX_PACKERS)
     packers = _start_packers(workers)
     roots = tuple(Path(name) for name in settings.ca_files)
-    rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots))
+    memory_bytes = settings.limits.browser_memory_bytes
+    rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots, memory_bytes))
     catalogue = Catalogue(catalogue_path(cache, store.url))
     stack.callback(catalogue.close)
     means = circumstances.environment(settings, facts)

@@ -16,13 +16,17 @@ from playwright.async_api import Error as PlaywrightError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from playwright.async_api import BrowserContext, Dialog, Page, Request, Response, WebSocket
+    from playwright.async_api import BrowserContext, Dialog, Frame, Page, Request, Response, WebSocket
 
     from archiver.capture.limits import Limits
 
 ENDLESS_TYPES = frozenset({"eventsource", "websocket", "media", "ping"})
 """Requests that a live page keeps open for ever; waiting for their end would be waiting for nothing."""
 
+MAX_URL_CHARS = 32 * 1024 * 1024
+"""Of all addresses that are listed; a page can ask for addresses of 2 MB each."""
+POPUP_STORM = 4
+"""So many times the budget of popups is no page that wants to show something."""
 _ON_THE_WIRE = ("http://", "https://")
 
 
@@ -31,7 +35,7 @@ class Activity:
 
     Args:
         context: The capture's own context, before any page is opened in it.
-        limits: Budgets for requests, popups and dialogs.
+        limits: Budgets for requests, redirects, frames, popups and dialogs.
     """
 
     def __init__(self, context: BrowserContext, limits: Limits) -> None:
@@ -40,11 +44,16 @@ class Activity:
         self.popups: list[str] = []
         self.websockets: list[str] = []
         self.problems: list[str] = []
+        self.limits_reached: list[str] = []
         self.main: Page | None = None
         self._limits = limits
         self._entries: dict[Request, dict[str, Any]] = {}
         self._open: dict[Request, float] = {}
         self._changed_at = time.monotonic()
+        self._url_chars = 0
+        self._moves = 0
+        self._frames: set[Frame] = set()
+        self._popups: list[Page] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.over_budget = asyncio.Event()
         context.on("request", self._requested)
@@ -55,7 +64,7 @@ class Activity:
         context.on("dialog", self._dialog)
 
     def _requested(self, request: Request) -> None:
-        if not request.url.startswith(_ON_THE_WIRE):
+        if not request.url.startswith(_ON_THE_WIRE) or self.over_budget.is_set():
             return
         entry = {"url": request.url, "method": request.method, "type": request.resource_type}
         self._entries[request] = entry
@@ -63,10 +72,21 @@ class Activity:
         self._changed_at = time.monotonic()
         if request.resource_type not in ENDLESS_TYPES:
             self._open[request] = self._changed_at
-        if len(self.requests) >= self._limits.requests:
-            self._exceed(
-                f"requests: expected at most {self._limits.requests}, got more; the page was stopped"
-            )
+        self._url_chars += len(request.url)
+        if len(self.requests) >= self._limits.requests or self._url_chars > MAX_URL_CHARS:
+            self._exceed("requests")
+        if request.is_navigation_request() and self._is_move(request):
+            self._moves += 1
+            if self._moves > self._limits.redirects:
+                self._exceed("redirects")
+
+    def _is_move(self, request: Request) -> bool:
+        """Tell whether the shown page moves on to another document."""
+        first = len(self.requests) == 1
+        try:
+            return not first and self.main is not None and request.frame == self.main.main_frame
+        except PlaywrightError:  # of a popup that is still being made
+            return False
 
     def _responded(self, response: Response) -> None:
         if entry := self._entries.get(response.request):
@@ -82,27 +102,54 @@ class Activity:
 
     def _opened(self, page: Page) -> None:
         page.on("websocket", self._websocket)
+        page.on("frameattached", self._framed)
+        page.on("framedetached", self._unframed)
         if self.main is None:
             self.main = page
             return
-        self.popups.append(page.url)
-        if len(self.popups) > self._limits.popups:
+        self.popups.append(page.url[:2000])
+        self._popups.append(page)
+        if len(self._popups) > self._limits.popups:
+            self._name("popups", "further ones were closed unseen")
+            self._later(page.close())
+        if len(self._popups) > self._limits.popups * POPUP_STORM:
+            self._exceed("popups")
+
+    def close_popups(self) -> None:
+        """Close every window but the page's own, without waiting for it."""
+        for page in self._popups:
             self._later(page.close())
 
+    def _framed(self, frame: Frame) -> None:
+        self._frames.add(frame)
+        if len(self._frames) > self._limits.frames:
+            self._exceed("frames")
+
+    def _unframed(self, frame: Frame) -> None:
+        self._frames.discard(frame)
+
     def _websocket(self, socket: WebSocket) -> None:
-        self.websockets.append(socket.url)
+        self._url_chars += len(socket.url)
+        if len(self.websockets) < self._limits.requests and self._url_chars <= MAX_URL_CHARS:
+            self.websockets.append(socket.url)
 
     def _dialog(self, dialog: Dialog) -> None:
-        self.dialogs.append({"type": dialog.type, "message": dialog.message[:500]})
-        if len(self.dialogs) > self._limits.dialogs:
-            self._exceed(f"dialogs: expected at most {self._limits.dialogs}, got more; the page was stopped")
+        if len(self.dialogs) < self._limits.dialogs:
+            self.dialogs.append({"type": dialog.type, "message": dialog.message[:500]})
+        else:
+            self._exceed("dialogs")
         # A trap that asks whether to leave must let us leave; every other question is declined.
         self._later(dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss())
 
-    def _exceed(self, problem: str) -> None:
-        if not self.over_budget.is_set():
-            self.problems.append(problem)
-            self.over_budget.set()
+    def _exceed(self, limit: str) -> None:
+        self._name(limit, "the page was stopped")
+        self.over_budget.set()
+
+    def _name(self, limit: str, consequence: str) -> None:
+        if limit not in self.limits_reached:
+            self.limits_reached.append(limit)
+            allowed = getattr(self._limits, limit)
+            self.problems.append(f"{limit}: expected at most {allowed}, got more; {consequence}")
 
     def _later(self, action: Any) -> None:
         async def run() -> None:

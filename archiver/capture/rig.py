@@ -16,6 +16,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
 from archiver.capture import browser as browsers
+from archiver.capture.memory import MemoryWatch
 from archiver.capture.recorder.guard import RelayPolicy
 from archiver.capture.recorder.relay_client import Relay
 
@@ -40,22 +41,26 @@ class Rig:
         browser: Started, sandboxed.
         home: Where it lives.
         relay: Started.
+        memory: Started; ends what of the browser holds too much.
     """
 
-    def __init__(self, browser: Browser, home: BrowserHome, relay: Relay) -> None:
+    def __init__(self, browser: Browser, home: BrowserHome, relay: Relay, memory: MemoryWatch) -> None:
         self.browser = browser
         self.home = home
         self.relay = relay
+        self.memory = memory
         self.captures = 0
         self.users = 0
 
     @property
     def fit(self) -> bool:
-        """Whether a new capture may begin on it."""
-        return self.browser.is_connected() and not self.relay.ended and self.captures < CAPTURES_PER_BROWSER
+        """Whether a new capture may begin on it: alive, not worn, and no earlier page that would not go."""
+        clean = self.browser.is_connected() and len(self.browser.contexts) <= self.users
+        return clean and not self.relay.ended and self.captures < CAPTURES_PER_BROWSER
 
     async def close(self) -> None:
         """End browser and relay, whatever state they are in, and leave no process behind."""
+        await self.memory.close()
         with contextlib.suppress(PlaywrightError, TimeoutError):
             await asyncio.wait_for(self.browser.close(), CLOSE_TIMEOUT_S)
         await self.relay.close()
@@ -70,15 +75,22 @@ class Rigs:
         facts: Of the browser; its flags and user agent are used.
         view: Gives the locale.
         extra_roots: Certificate files that the browser is to trust besides.
+        memory_bytes: Budget of one browser's processes together.
     """
 
     def __init__(
-        self, executable: Path, facts: BrowserFacts, view: View, extra_roots: tuple[Path, ...]
+        self,
+        executable: Path,
+        facts: BrowserFacts,
+        view: View,
+        extra_roots: tuple[Path, ...],
+        memory_bytes: int,
     ) -> None:
         self._executable = executable
         self._facts = facts
         self._view = view
         self._extra_roots = extra_roots
+        self._memory_bytes = memory_bytes
         self._current: Rig | None = None
         self._retired: set[Rig] = set()
         self._turn = asyncio.Lock()
@@ -138,7 +150,9 @@ class Rigs:
             await relay.close()
             home.remove()
             raise
-        return Rig(browser, home, relay)
+        memory = MemoryWatch(str(home.keys), self._memory_bytes)
+        memory.start()
+        return Rig(browser, home, relay, memory)
 
 
 def describe(executable: Path, cache: Path, view: View, user_agent: str) -> BrowserFacts:

@@ -19,23 +19,32 @@ from typing import TYPE_CHECKING, Any
 from playwright.async_api import Error as PlaywrightError
 
 from archiver.capture.activity import Activity
+from archiver.capture.brake import STOP_TIMEOUT_S, Brake
 from archiver.capture.exhibits import ExhibitFacts, ExhibitMaker, ExhibitTooLarge, IsolatedWorld
 from archiver.capture.failure_sheet import render_sheet
+from archiver.capture.page_scripts import PAGE_FACTS, SCROLL, TO_TOP
 from archiver.spool import Spool, utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from playwright.async_api import Browser, BrowserContext, CDPSession, Download, Page, Request
 
     from archiver.capture.browser import BrowserHome
     from archiver.capture.limits import Limits, View
+    from archiver.capture.memory import MemoryWatch
     from archiver.capture.recorder.guard import RelayPolicy
-    from archiver.capture.recorder.relay_client import Relay, Tape
+    from archiver.capture.recorder.relay_client import Tape
+    from archiver.capture.recorder.tape import TapeStatus
+    from archiver.capture.rig import Rig
+
+    Making = Callable[[], Awaitable[ExhibitFacts | list[ExhibitFacts]]]
 
 QUIET_MS = 300
 """Silence that counts as loaded. Playwright's own network idle is 500; the second wait after scrolling
 makes up for the difference."""
+
+MAX_DOWNLOADS_LISTED = 100
 
 Observed = dict[str, Any]
 
@@ -59,10 +68,10 @@ class Job:
     policy: RelayPolicy
 
 
-async def capture(browser: Browser, home: BrowserHome, relay: Relay, job: Job) -> None:
+async def capture(rig: Rig, job: Job) -> None:
     """Capture one page into its spool; ``observed.json`` is there when this returns."""
-    tape = await relay.open_tape(job.spool.wire, job.policy)
-    session = _Session(browser, home, job, tape)
+    tape = await rig.relay.open_tape(job.spool.wire, job.policy)
+    session = _Session(rig.browser, rig.home, rig.memory, job, tape)
     try:
         await session.run()
     except BaseException:  # cancelled, or the relay was lost: what is there is kept as interrupted
@@ -76,6 +85,7 @@ async def capture(browser: Browser, home: BrowserHome, relay: Relay, job: Job) -
 class _Session:
     browser: Browser
     home: BrowserHome
+    memory: MemoryWatch
     job: Job
     tape: Tape
     seen: Observed = field(default_factory=dict)
@@ -87,19 +97,24 @@ class _Session:
     unanswered: int = 0
     context: BrowserContext | None = None
     activity: Activity | None = None
-    watch: asyncio.Task[None] | None = None
+    brake: Brake | None = None
+    watches: list[asyncio.Task[None]] = field(default_factory=list)
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: bool = False
+    ended_before: int = 0
     step_started: float = field(default_factory=time.monotonic)
     step_started_at: str = field(default_factory=lambda: utc_text(datetime.now(UTC)))
 
     async def run(self) -> None:
         self.seen["started_at"] = utc_text(datetime.now(UTC))
+        self.ended_before = self.memory.ended_count
         try:
             async with asyncio.timeout(self.job.limits.total_ms / 1000):
                 await self._observe()
         except TimeoutError:
             self._over("total_ms", f"total: expected an end within {self.job.limits.total_ms} ms, got none")
         except PlaywrightError as error:
-            self.seen["crashed"] = _clean(error)
+            self.seen.setdefault("crashed", _clean(error))
 
     async def _observe(self) -> None:
         self.context = await self.browser.new_context(
@@ -113,14 +128,21 @@ class _Session:
             accept_downloads=True,
         )
         self.activity = Activity(self.context, self.job.limits)
-        self.watch = asyncio.create_task(self._stop_with_the_tape(self.activity))
         page = await self.context.new_page()
         page.on("download", self._downloaded)
-        page.on("crash", lambda _: self.seen.update(crashed="the page's process crashed"))
+        page.on("crash", lambda _: self._lost("the page's process crashed"))
+        page.on("close", lambda _: self._lost("the page closed itself"))
         cdp = await self.context.new_cdp_session(page)
+        self.brake = Brake(cdp)
+        self.watches += [
+            asyncio.create_task(self._stop_with_the_tape(self.activity)),
+            asyncio.create_task(self._stop_over_budget(self.activity, self.brake)),
+        ]
         cdp.on("Security.visibleSecurityStateChanged", self._security)
         await cdp.send("Security.enable")
         await self._load(page)
+        if "crashed" in self.seen:
+            return
         if "load_error" in self.seen:
             await self._exhibits_of_a_failure(page, cdp)
         else:
@@ -131,60 +153,81 @@ class _Session:
         await self.tape.stopped.wait()
         activity.over_budget.set()
 
+    async def _stop_over_budget(self, activity: Activity, brake: Brake) -> None:
+        """Stop a page that has used up a budget, and take what it shows then."""
+        await activity.over_budget.wait()
+        activity.close_popups()
+        await brake.stop()
+        self.loaded.set()
+
+    def _lost(self, how: str) -> None:
+        """Take note that there is no page any more; one that closed because we end is none of these."""
+        if not self.ending:
+            self.seen.setdefault("crashed", how)
+            self.loaded.set()
+
     async def _load(self, page: Page) -> None:
         """Navigate and wait for the load event, or for the document to break off in the middle."""
-        loaded = asyncio.Event()
-        page.on("load", lambda _: loaded.set())
-        page.on("requestfailed", lambda request: self._broke_off(page, request, loaded))
+        page.on("load", lambda _: self.loaded.set())
+        page.on("requestfailed", lambda request: self._broke_off(page, request))
         try:
             async with asyncio.timeout(self.job.limits.load_ms / 1000):
                 response = await page.goto(self.job.url, wait_until="commit", timeout=0)
                 if response is not None:
                     self.seen["status"] = response.status
-                await loaded.wait()
+                await self.loaded.wait()
         except TimeoutError:
             self._over("load_ms", f"load: expected the end within {self.job.limits.load_ms} ms, got none")
         except PlaywrightError as error:
-            if not self.downloads:
+            if not self.downloads and "crashed" not in self.seen:
                 self.seen["load_error"] = _clean(error)
         self._step("navigate", self.job.url)
 
-    def _broke_off(self, page: Page, request: Request, loaded: asyncio.Event) -> None:
+    def _broke_off(self, page: Page, request: Request) -> None:
         """Chromium shows what it has of a document that broke off, and never says that it is loaded."""
         # A page that navigates on aborts its own document: that is its doing, and no break.
         is_document = request.is_navigation_request() and request.frame == page.main_frame
         if is_document and "status" in self.seen and request.failure != "net::ERR_ABORTED":
             self.seen["broken_off"] = request.failure or "failed"
             self.problems.append(f"document: expected it whole, got {self.seen['broken_off']}")
-            loaded.set()
+            self.loaded.set()
 
     async def _exhibits_of_a_page(self, page: Page, cdp: CDPSession) -> None:
         limits = self.job.limits
         maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, self.job.view, limits)
         await self._settle("settle")
-        await self._take("screenshot-viewport", maker.viewport())
+        await self._hold()
+        await self._take("screenshot-viewport", maker.viewport)
         self._step("screenshot-viewport")
         height = await self._scroll(cdp)
         if height:
             width = self.job.view.width_px
-            await self._take("screenshot-full", maker.full_page(width, height))
+            await self._take("screenshot-full", lambda: maker.full_page(width, height))
         self._step("screenshot-full")
         await asyncio.gather(
-            self._take("mhtml", maker.mhtml()), self._take("dom", maker.dom()), self._take_text(maker)
+            self._take("mhtml", maker.mhtml), self._take("dom", maker.dom), self._take("text", maker.text)
         )
         self._step("documents", "MHTML, DOM and text")
-        await self._take("pdf", maker.pdf())
+        await self._take("pdf", maker.pdf)
         self._step("print", "A4 with backgrounds")
         self.seen["final_url"] = page.url
         with contextlib.suppress(PlaywrightError, TimeoutError):
-            self.seen["page"] = await asyncio.wait_for(IsolatedWorld(cdp).evaluate(_PAGE_FACTS), 2)
+            self.seen["page"] = await asyncio.wait_for(IsolatedWorld(cdp).evaluate(PAGE_FACTS), 2)
+
+    async def _hold(self) -> None:
+        """Keep the page at its document, so that every exhibit shows the same one."""
+        assert self.brake is not None
+        try:
+            await asyncio.wait_for(self.brake.hold(), STOP_TIMEOUT_S)
+        except (PlaywrightError, TimeoutError) as error:
+            self.problems.append(f"hold: expected the browser to keep the document, got {_clean(error)}")
 
     async def _exhibits_of_a_failure(self, page: Page, cdp: CDPSession) -> None:
         """The browser's own error page, as a visitor saw it; our sheet with what is known comes later."""
         with contextlib.suppress(PlaywrightError):
             await page.wait_for_url("chrome-error://**", wait_until="load", timeout=2_000)
         maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, self.job.view, self.job.limits)
-        await self._take("screenshot-viewport", maker.viewport())
+        await self._take("screenshot-viewport", maker.viewport)
         self._step("screenshot-viewport", "the browser's own error page")
 
     async def _settle(self, name: str) -> None:
@@ -196,37 +239,57 @@ class _Session:
         self._step("wait", f"until {QUIET_MS} ms passed without traffic ({name})")
 
     async def _scroll(self, cdp: CDPSession) -> int:
-        """Scroll to the end and back so that lazy content is there; return the page's height, CSS pixels."""
+        """Scroll to the end and back so that lazy content is there; return the page's height, CSS pixels.
+
+        A page that was stopped is not scrolled: its timers are dead, and nothing would be loaded.
+        """
         limits = self.job.limits
-        world = IsolatedWorld(cdp)
-        script = _SCROLL % {"height": limits.page_height_px, "budget": limits.scroll_ms}
+        assert self.brake is not None
         try:
-            facts = await asyncio.wait_for(world.evaluate(script), limits.scroll_ms / 1000 + 5)
-            if facts["steps"]:
-                self._step("scroll", f"{facts['steps']} steps to {facts['reached']} px, then back to the top")
-                await self._settle("settle-after-scroll")
-                await asyncio.wait_for(world.evaluate(_TOP), 5)
+            if not self.brake.stopped:
+                await self._scroll_down(IsolatedWorld(cdp))
             metrics = await asyncio.wait_for(cdp.send("Page.getLayoutMetrics"), 5)
         except (PlaywrightError, TimeoutError, TypeError, KeyError) as error:
             self.problems.append(f"scroll: expected the page to answer, got {_clean(error)}")
             self.unanswered += 1
             return 0
         height = int(metrics["cssContentSize"]["height"])
+        self.seen["page_height_px"] = height
         if height > limits.page_height_px:
             problem = f"screenshot-full: expected at most {limits.page_height_px} px, got {height}"
             self._over("page_height_px", problem)
-        self.seen["page_height_px"] = height
-        return min(height, limits.page_height_px)
+        scale = self.job.view.scale_percent / 100
+        affordable = int(limits.screenshot_px / (self.job.view.width_px * scale * scale))
+        if min(height, limits.page_height_px) > affordable:
+            problem = f"screenshot-full: expected at most {limits.screenshot_px} device pixels, got more"
+            self._over("screenshot_px", problem)
+        return min(height, limits.page_height_px, affordable)
 
-    async def _take(self, name: str, work: Awaitable[ExhibitFacts | list[ExhibitFacts]]) -> None:
+    async def _scroll_down(self, world: IsolatedWorld) -> None:
+        limits = self.job.limits
+        script = SCROLL % {"height": limits.page_height_px, "budget": limits.scroll_ms}
+        try:
+            facts = await asyncio.wait_for(world.evaluate(script), limits.scroll_ms / 1000 + 5)
+        except TimeoutError:
+            await self._stop_unanswering("scroll", "scroll_ms")
+            return
+        if facts["stopped_early"]:
+            self._over("scroll_ms", f"scroll: expected the end within {limits.scroll_ms} ms, got more page")
+        if facts["steps"]:
+            self._step("scroll", f"{facts['steps']} steps to {facts['reached']} px, then back to the top")
+            await self._settle("settle-after-scroll")
+            await asyncio.wait_for(world.evaluate(TO_TOP), 5)
+
+    async def _take(
+        self, name: str, make: Callable[[], Awaitable[ExhibitFacts | list[ExhibitFacts]]]
+    ) -> None:
         """Add one exhibit, or say why it is missing. A page that twice gave no answer is not asked again."""
-        task = asyncio.ensure_future(work)
+        assert self.brake is not None
         if self.unanswered > 1:
-            task.cancel()
             self.problems.append(f"{name}: not taken, the page no longer answers")
             return
         try:
-            made = await asyncio.wait_for(task, self.job.limits.exhibit_ms / 1000)
+            made = await self._in_time(name, make, again=not self.brake.stopped)
         except TimeoutError:
             self.unanswered += 1
             self.problems.append(f"{name}: expected within {self.job.limits.exhibit_ms} ms, got no answer")
@@ -235,12 +298,22 @@ class _Session:
         else:
             self.exhibits += made if isinstance(made, list) else [made]
 
-    async def _take_text(self, maker: ExhibitMaker) -> None:
-        async def take() -> ExhibitFacts:
-            facts, _ = await maker.text()
-            return facts
+    async def _in_time(self, name: str, make: Making, *, again: bool) -> ExhibitFacts | list[ExhibitFacts]:
+        """Make one exhibit; a page too busy for it has its scripts stopped and is asked once more."""
+        budget_s = self.job.limits.exhibit_ms / 1000
+        try:
+            return await asyncio.wait_for(make(), budget_s)
+        except TimeoutError:
+            if not again:
+                raise
+        await self._stop_unanswering(name, "exhibit_ms")
+        return await asyncio.wait_for(make(), budget_s)
 
-        await self._take("text", take())
+    async def _stop_unanswering(self, name: str, limit: str) -> None:
+        assert self.brake is not None
+        allowed = getattr(self.job.limits, limit)
+        self._over(limit, f"scripts: stopped, the page gave no answer for {allowed} ms ({name})")
+        await self.brake.stop()
 
     async def _received(self) -> int:
         status = await self.tape.status()
@@ -256,7 +329,9 @@ class _Session:
         }
 
     def _downloaded(self, download: Download) -> None:
-        self.downloads.append({"url": download.url, "suggested_name": download.suggested_filename[:200]})
+        if len(self.downloads) < MAX_DOWNLOADS_LISTED:
+            name = download.suggested_filename[:200]
+            self.downloads.append({"url": download.url[:2000], "suggested_name": name})
 
     def _step(self, kind: str, detail: str | None = None) -> None:
         """End one step of what was done; the next begins now."""
@@ -272,7 +347,8 @@ class _Session:
         self.step_started, self.step_started_at = now, utc_text(datetime.now(UTC))
 
     def _over(self, limit: str, problem: str) -> None:
-        self.limits_reached.append(limit)
+        if limit not in self.limits_reached:
+            self.limits_reached.append(limit)
         self.problems.append(problem)
 
     def _copy_keys(self) -> None:
@@ -281,29 +357,23 @@ class _Session:
 
     async def end(self) -> None:
         """Close page and tape, render the failure sheet if one is due, and write what was observed."""
-        if self.watch is not None:
-            self.watch.cancel()
+        self.ending = True
+        for watch in self.watches:
+            watch.cancel()
         if self.context is not None:
             with contextlib.suppress(PlaywrightError, TimeoutError):
                 await asyncio.wait_for(self.context.close(), 10)
-        status = await self.tape.close()
-        self._copy_keys()
-        if status.failure:
-            self.problems.append(f"recorder: {status.failure}")
-            self.seen.setdefault("crashed", f"the recorder stopped: {status.failure}")
-        if status.budget_reached:
-            self._over("capture_bytes", f"exchanges: expected at most {self.job.limits.capture_bytes} bytes")
-        if not self.browser.is_connected():
-            self.seen.setdefault("crashed", "the browser's process ended")
+        self._take_stock(await self.tape.close())
         self.seen["finished_at"] = utc_text(datetime.now(UTC))
         if self.seen.get("load_error") and self.browser.is_connected():
             await self._failure_sheet()
         if self.activity is not None:
             self.problems += self.activity.problems
+            self.limits_reached += self.activity.limits_reached
             self.seen |= {
                 "requests": self.activity.requests,
                 "websockets": self.activity.websockets,
-                "dialogs": self.activity.dialogs[: self.job.limits.dialogs],
+                "dialogs": self.activity.dialogs,
                 "popups": self.activity.popups[: self.job.limits.popups],
             }
         self.seen |= {
@@ -314,6 +384,26 @@ class _Session:
             "limits_reached": self.limits_reached,
         }
         self.job.spool.write_observed(self.seen)
+
+    def _take_stock(self, status: TapeStatus) -> None:
+        """Name what ended early, and why."""
+        limits = self.job.limits
+        self._copy_keys()
+        if status.failure:
+            self.problems.append(f"recorder: {status.failure}")
+            self.seen.setdefault("crashed", f"the recorder stopped: {status.failure}")
+        if status.budget_reached:
+            self._over("capture_bytes", f"exchanges: expected at most {limits.capture_bytes} bytes")
+        if status.cut_count:
+            problem = f"exchanges: {status.cut_count} connections were cut at {limits.connection_bytes} bytes"
+            self._over("connection_bytes", problem)
+        if not self.browser.is_connected():
+            self.seen["crashed"] = "the browser's process ended"
+        if "crashed" in self.seen and self.memory.ended_count > self.ended_before:
+            self._over("browser_memory_bytes", "memory: the page held more than it may, and was ended")
+        if self.brake is not None and self.brake.refused:
+            to = ", ".join(self.brake.refused)
+            self.problems.append(f"navigation: the page was held at its document, and wanted to go to {to}")
 
     async def _failure_sheet(self) -> None:
         try:
@@ -330,47 +420,3 @@ def _clean(error: BaseException) -> str:
     """The first line of Playwright's message, without the name of its function and its call log."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return re.sub(r"^[A-Za-z]+\.[a-zA-Z_]+: ", "", lines[0])[:300] if lines else type(error).__name__
-
-
-_SCROLL = """(async () => {
-  const limit = %(height)d, budget = %(budget)d, begun = performance.now();
-  const frame = () => new Promise(done => {
-    requestAnimationFrame(() => setTimeout(done, 0)); setTimeout(done, 100);
-  });
-  const root = document.scrollingElement || document.documentElement;
-  let steps = 0, y = 0;
-  while (y + innerHeight < Math.min(root.scrollHeight, limit) && performance.now() - begun < budget) {
-    y = Math.min(y + Math.floor(innerHeight * 0.9), root.scrollHeight - innerHeight);
-    scrollTo({top: y, behavior: "instant"});
-    steps += 1;
-    await frame();
-  }
-  return {steps, reached: Math.floor(y + innerHeight)};
-})()"""
-
-_PAGE_FACTS = """(() => {
-  const dates = [];
-  const take = (kind, selector, attribute) => {
-    for (const element of [...document.querySelectorAll(selector)].slice(0, 5)) {
-      const value = element.getAttribute(attribute);
-      if (value) dates.push({kind, value: value.slice(0, 200), source: selector.slice(0, 200)});
-    }
-  };
-  take("published", 'meta[property="article:published_time"]', "content");
-  take("modified", 'meta[property="article:modified_time"]', "content");
-  take("shown", "time[datetime]", "datetime");
-  const canonical = document.querySelector('link[rel="canonical"]');
-  return {
-    title: document.title.slice(0, 4000),
-    language: (document.documentElement.lang || "").slice(0, 100),
-    canonical: canonical ? canonical.href.slice(0, 8192) : "",
-    dates,
-  };
-})()"""
-
-_TOP = """(async () => {
-  scrollTo({top: 0, behavior: "instant"});
-  await new Promise(done => {
-    requestAnimationFrame(() => requestAnimationFrame(done)); setTimeout(done, 200);
-  });
-})()"""
