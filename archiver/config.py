@@ -178,6 +178,11 @@ def config_folder() -> Path:
     return _xdg(os.environ, "XDG_CONFIG_HOME", "~/.config") / "archiver"
 
 
+def state_folder() -> Path:
+    """Return the folder for what this installation must remember."""
+    return _xdg(os.environ, "XDG_STATE_HOME", "~/.local/state") / "archiver"
+
+
 def trust_path(settings: Settings) -> Path:
     """Return where the trust file lies."""
     return Path(settings.trust) if settings.trust else config_folder() / "trust.toml"

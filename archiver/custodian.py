@@ -16,10 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from archiver.config import Settings, config_folder, trust_path
+from archiver.config import Settings, config_folder, state_folder, trust_path
 from archiver.custody import StoreLog
 from archiver.errors import EnvironmentUnfit, UsageError
 from archiver.sealing import Sealer
+from archiver.seen import SeenCheckpoints
 from archiver.storing import STORE_KEY
 from manifests.checkpoint import LogKey
 from manifests.custody_log import CustodyLog
@@ -39,6 +40,7 @@ from manifests.trust import (
     Trust,
     TrustedAuthority,
     TrustedKey,
+    TrustError,
     known_authorities,
     parse_trust,
     render_trust,
@@ -66,12 +68,13 @@ def load_trust(path: Path) -> Trust:
     """Read a trust file.
 
     Raises:
-        UsageError: E280, it cannot be read.
-        TrustError: It is none.
+        UsageError: E280, it cannot be read; E490, it is none.
     """
     try:
         with path.open("rb") as file:
             return parse_trust(file.read(MAX_TRUST_FILE_BYTES + 1))
+    except TrustError as error:
+        raise UsageError(error.message, code=error.code, hint=error.hint) from error
     except OSError as error:
         raise UsageError(
             f"trust file {path}: expected a readable file, got {error.strerror}",
@@ -189,7 +192,7 @@ def open_sealer(settings: Settings, store: Store, ask: Ask | None) -> Sealer | N
     The log's own key is made at the first use of a store, and trusted by this installation's trust file.
 
     Raises:
-        KeyLocked, KeyUnusable, TrustError, UsageError: See ``open_signer`` and ``load_trust``.
+        KeyLocked, KeyUnusable, UsageError: See ``open_signer`` and ``load_trust``.
         LogUnusable: The store cannot tell writers apart.
     """
     opened = open_signer(settings, ask)
@@ -200,11 +203,17 @@ def open_sealer(settings: Settings, store: Store, ask: Ask | None) -> Sealer | N
     trust = load_trust(where)
     identity = store_identity(store)
     log_signer = _log_signer(settings, identity, passphrase) if passphrase else signer
-    log = CustodyLog(StoreLog(store), log_origin(identity), log_signer)
+    memory = SeenCheckpoints(seen_folder())
+    log = CustodyLog(StoreLog(store), log_origin(identity), log_signer, memory=memory)
     if log.key not in trust.logs:
         trust = _trust_own_log(where, trust, log.key)
     staging = Path(settings.spool) / "sealing" / identity
     return Sealer(store, log, signer, trust, staging, settings.actor)
+
+
+def seen_folder() -> Path:
+    """Return where this installation remembers checkpoints."""
+    return state_folder() / "checkpoints"
 
 
 def store_identity(store: Store) -> str:

@@ -14,7 +14,9 @@ MAX_UNPACKED_BYTES = 256 * 1024**3
 MAX_RATIO = 200
 """Captures hold pictures and packages, which barely compress; far more is a bomb."""
 
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9][A-Za-z0-9._-]{0,199}){0,7}/?")
+_OWN = re.compile(r"\.(lock|locks|tmp|damaged|retention)(/|$)")
+"""What a folder store keeps for itself, and is no part of what was exported."""
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9][A-Za-z0-9._-]{0,199}){0,7}")
 
 
 def unpack_export(archive: Path, folder: Path) -> None:
@@ -25,13 +27,10 @@ def unpack_export(archive: Path, folder: Path) -> None:
     """
     try:
         with zipfile.ZipFile(archive) as source:
-            members = source.infolist()
+            members = [one for one in source.infolist() if not one.is_dir() and not _OWN.match(one.filename)]
             _check(archive, members)
             for member in members:
                 path = folder / member.filename
-                if member.is_dir():
-                    path.mkdir(parents=True, exist_ok=True)
-                    continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with source.open(member) as packed, path.open("xb") as file:
                     shutil.copyfileobj(packed, file, 1024 * 1024)
@@ -40,7 +39,7 @@ def unpack_export(archive: Path, folder: Path) -> None:
 
 
 def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
-    names = [member.filename.rstrip("/").casefold() for member in members]
+    names = [member.filename.casefold() for member in members]
     if len(members) > MAX_MEMBERS:
         raise _refused(archive, f"at most {MAX_MEMBERS} members, got {len(members)}")
     if len(set(names)) != len(names):

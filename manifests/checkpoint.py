@@ -105,12 +105,26 @@ def open_checkpoint(note: bytes, key: LogKey) -> Checkpoint:
     Raises:
         ProofError: ``log-checkpoint-malformed`` or ``log-checkpoint-signature-wrong``.
     """
-    lines = open_note(note, key)[:-1].split("\n")
+    checkpoint = _parse_text(open_note(note, key), note)
+    if checkpoint.origin != key.origin:
+        raise ProofError(Code.LOG_CHECKPOINT_SIGNATURE, "checkpoint origin", key.origin, checkpoint.origin)
+    return checkpoint
+
+
+def parse_note(note: bytes) -> Checkpoint:
+    """Read *note* without verifying who signed it: to choose what to copy, never to believe it.
+
+    Raises:
+        ProofError: ``log-checkpoint-malformed``.
+    """
+    return _parse_text(_split_note(note)[0], note)
+
+
+def _parse_text(text: str, note: bytes) -> Checkpoint:
+    lines = text[:-1].split("\n")
     root = unbase64(lines[2]) if len(lines) == 3 else b""
     if len(lines) != 3 or len(root) != 32 or not _SIZE.fullmatch(lines[1]):
         raise _malformed("origin, size and root", "another text")
-    if lines[0] != key.origin:
-        raise ProofError(Code.LOG_CHECKPOINT_SIGNATURE, "checkpoint origin", key.origin, lines[0])
     return Checkpoint(lines[0], int(lines[1]), root, note)
 
 

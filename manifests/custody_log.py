@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from manifests.checkpoint import Checkpoint, LogKey, open_checkpoint, sign_checkpoint
 from manifests.custody_event import parse_event
@@ -57,6 +58,18 @@ class Appended:
     head: Checkpoint
 
 
+class Memory(Protocol):
+    """Keeps the newest checkpoint that was seen, outside the store."""
+
+    def recall(self, key: LogKey) -> Checkpoint | None:
+        """That of a log, or None."""
+        ...
+
+    def remember(self, checkpoint: Checkpoint) -> None:
+        """Keep a newer one."""
+        ...
+
+
 class CustodyLog(LogReader):
     """One writer of a log.
 
@@ -65,15 +78,25 @@ class CustodyLog(LogReader):
         origin: The log's name.
         signer: Holds the log's key; all writers of a log hold the same.
         sole_writer: Declares that nobody else appends; needed where the store cannot tell writers apart.
+        memory: Of this writer; a log that is not what it remembers is not signed any more. None for none.
 
     Raises:
         LogUnusable: The store cannot, and *sole_writer* was not declared.
     """
 
-    def __init__(self, store: LogStore, origin: str, signer: Signer, *, sole_writer: bool = False) -> None:
+    def __init__(
+        self,
+        store: LogStore,
+        origin: str,
+        signer: Signer,
+        *,
+        sole_writer: bool = False,
+        memory: Memory | None = None,
+    ) -> None:
         super().__init__(store, LogKey(origin, signer.public_key))
         self._signer = signer
-        self._seen = self._empty()
+        self._memory = memory
+        self._seen = (memory.recall(self.key) if memory else None) or self._empty()
         if not store.conditional_writes and not sole_writer:
             raise LogUnusable(
                 f"custody log {origin}: store: expected conditional writes, got none",
@@ -139,6 +162,8 @@ class CustodyLog(LogReader):
             if head != self._seen:
                 self.check_extends(self._seen, head)
                 self._seen = head
+                if self._memory:
+                    self._memory.remember(head)
             intent = self.store.get(intent_key(head.size))
             if intent is None:
                 return head, etag

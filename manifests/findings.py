@@ -53,6 +53,13 @@ class Code(enum.Enum):
     RECORD_CONTRADICTION = ("record-contradiction", "E312", "two statements of the record exclude each other")
     RECORD_OF_OTHER_CAPTURE = ("record-of-other-capture", "E313", "record belongs to another capture")
     RECORD_OF_OTHER_INCIDENT = ("record-of-other-incident", "E314", "record does not name the incident")
+    COMMITMENT_WRONG = (
+        "commitment-wrong",
+        "E315",
+        "an opened fact is not the one that the record fixed",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
 
     ARTIFACT_MISSING = ("artifact-missing", "E320", "a listed file is not there")
     ARTIFACT_SIZE_MISMATCH = ("artifact-size-mismatch", "E321", "a file is longer or shorter than recorded")
@@ -485,6 +492,27 @@ class Code(enum.Enum):
         "E460",
         "two checkpoints of the log exclude each other",
         Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_CAPTURE_MISSING = (
+        "log-capture-missing",
+        "E461",
+        "a capture that the log holds is not in the set",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_CAPTURE_DIFFERS = (
+        "log-capture-differs",
+        "E462",
+        "log holds another record of the capture",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
+    LOG_NOT_COMPARED = (
+        "log-not-compared",
+        "E463",
+        "two checkpoints of the log cannot be compared with what is here",
+        Severity.INDETERMINATE,
         Area.COMPLETENESS,
     )
     RENEWAL_MISMATCH = (

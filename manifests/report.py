@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from manifests.checkpoint import Checkpoint
 from manifests.findings import Area, Code, Finding, Findings, Severity, shown
 from manifests.record import EvidenceRecord
 
@@ -23,10 +24,10 @@ class Verdict(enum.Enum):
 
 @dataclass(slots=True)
 class Report:
-    """The result of verifying one capture.
+    """The result of verifying one capture, or the custody log of several.
 
     Args:
-        subject: The capture, by its ID where one is known, else by where it was found.
+        subject: The capture, by its ID where one is known, else by where it was found; or the log.
         record: The evidence record; None when it cannot be read as one.
         record_sha256: Hex SHA-256 of its bytes, or empty.
         findings: Everything that was found.
@@ -34,6 +35,7 @@ class Report:
         unchecked: What was not looked at, and why, one sentence each.
         file_count: Files whose bytes were digested.
         file_bytes: Their length together.
+        checkpoint: Of the log that was shown to hold the seal, or None.
     """
 
     subject: str
@@ -44,6 +46,7 @@ class Report:
     unchecked: list[str] = field(default_factory=list)
     file_count: int = 0
     file_bytes: int = 0
+    checkpoint: Checkpoint | None = None
 
     @property
     def verdicts(self) -> dict[Area, Verdict]:

@@ -30,7 +30,9 @@ def seal_check(trust: Trust, now: datetime) -> SealCheck:
             now=now,
         )
         used = frozenset(SEAL_PREFIX + name for name in verdict.files)
-        return SealResult(tuple(verdict.findings), used, _proven(verdict), _unchecked(verdict))
+        return SealResult(
+            tuple(verdict.findings), used, _proven(verdict), _unchecked(verdict), verdict.checkpoint
+        )
 
     return check
 
@@ -59,4 +61,4 @@ def _proven(verdict: SealVerdict) -> tuple[str, ...]:
 def _unchecked(verdict: SealVerdict) -> tuple[str, ...]:
     if verdict.checkpoint is None:
         return ()
-    return ("log: whether its checkpoint extends every earlier one; the log's own tiles show that",)
+    return ("log: whether its checkpoint agrees with others of the log, which is for the check of the log",)

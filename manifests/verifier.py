@@ -24,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from manifests.canonical import MAX_JSON_BYTES
+from manifests.checkpoint import Checkpoint
 from manifests.codec import decode
 from manifests.digests import Digests, digest_stream
 from manifests.errors import MalformedRecord
@@ -54,12 +55,14 @@ class SealResult:
         files: Names of the files in the set that the check has accounted for.
         proven: What the seal shows, one sentence each.
         unchecked: What was not looked at, one sentence each.
+        checkpoint: Of the log that was shown to hold the seal, or None.
     """
 
     findings: tuple[Finding, ...]
     files: frozenset[str]
     proven: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = None
 
 
 SealCheck = Callable[[Mapping[str, bytes], bytes, EvidenceRecord], SealResult]
@@ -117,6 +120,7 @@ def verify_capture(
         report.findings.add(finding)
     report.proven += seal.proven
     report.unchecked += seal.unchecked
+    report.checkpoint = seal.checkpoint
     _check_unlisted(entries, record, seal.files, report)  # 8
     for finding in observations(record):  # 9
         report.findings.add(finding)

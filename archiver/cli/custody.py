@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import click
 
+from archiver.cli.output import clean, say
 from archiver.config import Settings
-from archiver.custodian import KeyLocked, open_sealer
-from archiver.errors import UsageError
+from archiver.custodian import KeyLocked, key_path, open_sealer
+from archiver.errors import ArchiverError, UsageError
 from archiver.seal_run import log_events
 from archiver.sealing import Sealer
 from manifests.custody_event import CustodyEvent
-from storage.errors import StoreUnavailable
+from manifests.errors import ManifestError
+from storage.errors import StoreError, StoreUnavailable
 from storage.interface import Store
 
 
@@ -52,7 +54,7 @@ def required_sealer(settings: Settings, store: Store) -> Sealer:
     return sealer
 
 
-def log_quietly(settings: Settings, store: Store, events: Callable[[Sealer], Sequence[CustodyEvent]]) -> bool:
+def log_quietly(settings: Settings, store: Store, events: Callable[[Sealer], Iterable[CustodyEvent]]) -> bool:
     """Log what was done where the key opens without a question; False when it was not logged."""
     try:
         sealer = open_sealer(settings, store, None)
@@ -60,5 +62,18 @@ def log_quietly(settings: Settings, store: Store, events: Callable[[Sealer], Seq
         return False
     if sealer is None:
         return False
-    log_events(sealer, events(sealer))
+    log_events(sealer, list(events(sealer)))
     return True
+
+
+def log_readily(settings: Settings, store: Store, events: Callable[[Sealer], Iterable[CustodyEvent]]) -> None:
+    """Log what was only looked at, where that is possible: it stops nobody from looking."""
+    if not key_path(settings).exists():
+        return
+    why = "the signing key does not open without a question"
+    try:
+        is_logged = log_quietly(settings, store, events)
+    except (ArchiverError, ManifestError, StoreError) as error:
+        is_logged, why = False, str(error)
+    if not is_logged:
+        say(f"warning: not in the custody log: {clean(why, 300)}")

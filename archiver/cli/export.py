@@ -13,6 +13,7 @@ from archiver.cli.output import print_json, print_lines, say
 from archiver.cli.stores import full_ids, holdings_of
 from archiver.errors import ExitCode, UsageError
 from archiver.incidents.rules import check_incident_id
+from archiver.log_part import copy_log_part
 from archiver.seal_run import event
 from archiver.sealing import Sealer
 from archiver.stores import open_stores
@@ -67,6 +68,7 @@ def export(
         record, data = load_record(store, capture_id)
         size_bytes += sum(_copy(store, target, record, data))
         _warn_of_secrets(record)
+    copy_log_part(store, target, chosen)
     is_logged = log_quietly(settings, store, lambda sealer: _events(sealer, store, chosen, audience))
     if as_json:
         print_json({"output": str(output), "captures": chosen, "bytes": size_bytes, "logged": is_logged})

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from archiver.cli.custody import log_readily
 from archiver.cli.options import command, settings_of, store_option
 from archiver.cli.output import print_json, print_lines
-from archiver.cli.stores import CAPTURE_ID, capture_ids, full_ids
-from archiver.config import trust_path
+from archiver.cli.places import Place, named_places, whole_store
+from archiver.config import Settings, trust_path
+from archiver.custodian import load_trust, seen_folder
 from archiver.errors import ExitCode, UsageError
-from archiver.store_set import evidence_set
+from archiver.log_checking import LogChecker, not_compared, read_given
+from archiver.sealing import Sealer
+from archiver.seen import SeenCheckpoints
 from archiver.stores import open_stores
-from archiver.summary import capture_prefix
-from archiver.unpacking import unpack_export
 from manifests.canonical import MAX_JSON_BYTES
 from manifests.codec import decode
-from manifests.evidence_set import EvidenceSet, FolderSet
+from manifests.custody_event import CustodyEvent, new_event
 from manifests.explain import explain
+from manifests.log_check import Seen
 from manifests.report import Report, Verdict, report_lines, report_object
 from manifests.seal_check import seal_check
-from manifests.trust import MAX_TRUST_FILE_BYTES, Trust, TrustError, parse_trust
-from manifests.verifier import MAX_SEAL_FILE_BYTES, SEAL_PREFIX, Expectation, verify_capture
-from storage.errors import ObjectMissing
-from storage.folder import FolderStore
-from storage.interface import Store
+from manifests.trust import Trust
+from manifests.verifier import MAX_SEAL_FILE_BYTES, SEAL_PREFIX, Expectation, SealCheck, verify_capture
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One capture to verify: its files, its name, and its ID where the place states it."""
-
-    files: EvidenceSet
-    subject: str
-    capture_id: str
+RESULT_FORMAT = "verification/1"
+MAX_EVENTS = 200
+"""Captures that did not pass and are named in the custody log one by one."""
 
 
 @command("verify")
@@ -52,6 +45,14 @@ class Target:
     help="Check seals by the keys, authorities and logs that FILE names.",
 )
 @click.option(
+    "--checkpoint",
+    "checkpoint_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A checkpoint of the custody log that was published or kept elsewhere; repeatable.",
+)
+@click.option(
     "--explain",
     "as_script",
     is_flag=True,
@@ -63,6 +64,7 @@ def verify(
     targets: tuple[str, ...],
     every: bool,
     trust_file: Path | None,
+    checkpoint_files: tuple[Path, ...],
     as_script: bool,
     store_url: str | None,
     config: Path | None,
@@ -73,6 +75,9 @@ def verify(
     A target is a capture ID (or its beginning) of the store, or the folder or ZIP of an export or of one
     capture. Works offline; needs no browser. Without --trust the trust file of this installation decides;
     where there is none a seal is not checked, and nothing passes.
+
+    Captures of a store are checked with its custody log: that it is one log, the one that was seen before,
+    and with --all that no capture is missing which it holds.
     """
     if bool(targets) == every:
         raise UsageError(
@@ -80,43 +85,110 @@ def verify(
             code="E279",
             hint="name what to verify, or give --all",
         )
+    settings = settings_of(config, store=store_url)
     own_trust = trust_path(settings_of(config))
     trusted = trust_file or (own_trust if own_trust.exists() else None)
-    trust = _trust(trusted) if trusted else None
+    trust = load_trust(trusted) if trusted else None
     if as_script:
-        return _explain(targets, config, store_url, trust or Trust(), as_json=as_json)
-    check = seal_check(trust, datetime.now(UTC)) if trust else None
-    unfinished: list[str] = []
-    found = (
-        _all(_store(config, store_url), unfinished)
-        if every
-        else _named(targets, config, store_url, unfinished)
-    )
-    reports = []
-    for target in found:
-        expected = Expectation(capture_id=target.capture_id)
-        report = verify_capture(target.files, target.subject, expected=expected, seal_check=check)
-        reports.append(report)
-        if not as_json:
+        return _explain(targets, settings, trust or Trust(), as_json=as_json)
+    given = [read_given(path, trust or Trust()) for path in checkpoint_files]
+    run = _Run(settings, trust, given, quiet=as_json)
+    places = [whole_store(open_stores(settings))] if every else _named(targets, settings)
+    for place in places:
+        run.verify(place)
+    return run.told()
+
+
+class _Run:
+    """What is verified by one command, and what came of it."""
+
+    def __init__(
+        self, settings: Settings, trust: Trust | None, given: Sequence[Seen], *, quiet: bool
+    ) -> None:
+        self._settings = settings
+        self._trust = trust
+        self._given = given
+        self._quiet = quiet
+        self._check: SealCheck | None = seal_check(trust, datetime.now(UTC)) if trust else None
+        self._reports: list[Report] = []
+        self._logs: list[Report] = []
+        self._unfinished: list[str] = []
+
+    def verify(self, place: Place) -> None:
+        """Verify the captures of a place, then the log that holds them."""
+        reports = []
+        for target in place.targets(self._unfinished):
+            expected = Expectation(capture_id=target.capture_id)
+            report = verify_capture(target.files, target.subject, expected=expected, seal_check=self._check)
+            reports.append(report)
+            self._show(report)
+        self._reports += reports
+        if self._trust is not None:
+            checker = LogChecker(self._trust, self._given, SeenCheckpoints(seen_folder()))
+            for log in checker.check(place.store, place.kind, reports):
+                self._show(log)
+                self._logs.append(log)
+        if place.kind != "export":
+            log_readily(self._settings, place.store, lambda sealer: _events(sealer, place, reports))
+
+    def told(self) -> ExitCode:
+        """Tell the result of everything."""
+        for report in not_compared(self._given, self._logs):
+            self._show(report)
+            self._logs.append(report)
+        if not (self._reports or self._unfinished):
+            raise UsageError(
+                "verify: expected a capture, got an empty store", code="E279", hint="check --store"
+            )
+        verdict = _worst([*self._reports, *self._logs], self._unfinished)
+        if self._quiet:
+            print_json(
+                {
+                    "format": RESULT_FORMAT,
+                    "overall": verdict.value,
+                    "reports": [report_object(report) for report in self._reports],
+                    "logs": [report_object(report) for report in self._logs],
+                    "unfinished": self._unfinished,
+                }
+            )
+        else:
+            print_lines(
+                f"capture {one}: no record: broken off, or its record was removed" for one in self._unfinished
+            )
+            print_lines([f"{len(self._reports)} captures: {verdict.value.upper()}"])
+        return _EXITS[verdict]
+
+    def _show(self, report: Report) -> None:
+        if not self._quiet:
             print_lines(report_lines(report))
-    if not (reports or unfinished):
-        raise UsageError("verify: expected a capture, got an empty store", code="E279", hint="check --store")
-    verdict = _worst(reports, unfinished)
-    if as_json:
-        objects = [report_object(report) for report in reports]
-        print_json({"overall": verdict.value, "reports": objects, "unfinished": unfinished})
-    else:
-        print_lines(f"capture {one}: no record: broken off, or its record was removed" for one in unfinished)
-        print_lines([f"{len(reports)} captures: {verdict.value.upper()}"])
-    return _EXITS[verdict]
 
 
-def _explain(
-    targets: Sequence[str], config: Path | None, store_url: str | None, trust: Trust, *, as_json: bool
-) -> ExitCode:
+def _named(targets: Sequence[str], settings: Settings) -> Iterator[Place]:
+    return named_places(targets, lambda: open_stores(settings))
+
+
+def _events(sealer: Sealer, place: Place, reports: Sequence[Report]) -> Iterator[CustodyEvent]:
+    """One event for a store that was verified whole; one for each capture otherwise, or that did not pass."""
+    if place.kind == "store":
+        failed = sum(report.overall is not Verdict.PASSED for report in reports)
+        details = f"{len(reports)} captures of the store, {failed} of them not passed"
+        yield new_event("verified", sealer.actor, details=details)
+        reports = [report for report in reports if report.overall is not Verdict.PASSED]
+    for report in reports[:MAX_EVENTS]:
+        codes = sorted(code.code for code in report.codes())
+        yield new_event(
+            "verified",
+            sealer.actor,
+            capture_id=report.record.capture_id if report.record else report.subject[:200],
+            digests={"record.json": report.record_sha256} if report.record_sha256 else {},
+            details=f"{report.overall.value}: {', '.join(codes)}"[:4000],
+        )
+
+
+def _explain(targets: Sequence[str], settings: Settings, trust: Trust, *, as_json: bool) -> ExitCode:
     if len(targets) != 1:
         raise UsageError("verify --explain: expected one capture", code="E279", hint="name one capture")
-    (target,) = _named(targets, config, store_url, [])
+    (target,) = (one for place in _named(targets, settings) for one in place.targets([]))
     files = {entry.name: entry for entry in target.files.entries()}
     with target.files.open("record.json") as file:
         record = decode(file.read(MAX_JSON_BYTES + 1))
@@ -143,62 +215,3 @@ def _worst(reports: Sequence[Report], unfinished: Sequence[str]) -> Verdict:
         # A capture exists when its record exists; what lies there without one proves nothing either way.
         verdicts.add(Verdict.INDETERMINATE)
     return next(one for one in (Verdict.FAILED, Verdict.INDETERMINATE, Verdict.PASSED) if one in verdicts)
-
-
-def _trust(path: Path) -> Trust:
-    try:
-        with path.open("rb") as file:
-            return parse_trust(file.read(MAX_TRUST_FILE_BYTES + 1))
-    except TrustError as error:
-        raise UsageError(error.message, code=error.code, hint=error.hint) from error
-    except OSError as error:
-        raise UsageError(
-            f"trust file {path}: expected a readable file, got {error.strerror}",
-            code="E280",
-            hint="check the path",
-        ) from error
-
-
-def _store(config: Path | None, store_url: str | None) -> Store:
-    return open_stores(settings_of(config, store=store_url))
-
-
-def _all(store: Store, unfinished: list[str]) -> Iterator[Target]:
-    """Yield the captures of a store; IDs of those without a record go to *unfinished*."""
-    for capture_id in capture_ids(store):
-        try:
-            store.stat(f"{capture_prefix(capture_id)}record.json")
-        except ObjectMissing:
-            unfinished.append(capture_id)
-        else:
-            yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
-
-
-def _named(
-    targets: Sequence[str], config: Path | None, store_url: str | None, unfinished: list[str]
-) -> Iterator[Target]:
-    for text in targets:
-        path = Path(text)
-        if text and path.is_file() and path.suffix.lower() == ".zip":
-            with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-                unpack_export(path, Path(folder))
-                yield from _of_folder(Path(folder), path.name, unfinished)
-        elif not text or not path.is_dir():
-            store = _store(config, store_url)
-            (capture_id,) = full_ids(store, [text])
-            yield Target(evidence_set(store, capture_id), f"capture {capture_id}", capture_id)
-        else:
-            yield from _of_folder(path, path.name, unfinished)
-
-
-def _of_folder(path: Path, name: str, unfinished: list[str]) -> Iterator[Target]:
-    """Yield the captures of an export, or the one whose folder it is, also one folder down."""
-    inner = list(path.iterdir())
-    if len(inner) == 1 and inner[0].is_dir() and inner[0].name != "captures":
-        path = inner[0]
-    if (path / "captures").is_dir():
-        yield from _all(FolderStore(path), unfinished)
-    else:
-        # The folder of one capture may have been renamed; its record says which it is.
-        capture_id = path.name if CAPTURE_ID.fullmatch(path.name) else ""
-        yield Target(FolderSet(path), f"folder {name}", capture_id)
