@@ -1,0 +1,1 @@
+"""The corpus: a server of everything that is hard to record, which writes down what it sent and was asked."""
