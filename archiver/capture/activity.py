@@ -27,6 +27,7 @@ MAX_URL_CHARS = 32 * 1024 * 1024
 """Of all addresses that are listed; a page can ask for addresses of 2 MB each."""
 POPUP_STORM = 4
 """So many times the budget of popups is no page that wants to show something."""
+RENAMES_PER_REDIRECT = 10
 _ON_THE_WIRE = ("http://", "https://")
 
 
@@ -52,6 +53,7 @@ class Activity:
         self._changed_at = time.monotonic()
         self._url_chars = 0
         self._moves = 0
+        self._renames = 0
         self._frames: set[Frame] = set()
         self._popups: list[Page] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +106,7 @@ class Activity:
         page.on("websocket", self._websocket)
         page.on("frameattached", self._framed)
         page.on("framedetached", self._unframed)
+        page.on("framenavigated", self._renamed)
         if self.main is None:
             self.main = page
             return
@@ -124,6 +127,12 @@ class Activity:
         self._frames.add(frame)
         if len(self._frames) > self._limits.frames:
             self._exceed("frames")
+
+    def _renamed(self, _frame: Frame) -> None:
+        # history.pushState in a loop keeps the browser's own process busy for as long as it is let.
+        self._renames += 1
+        if self._renames > self._limits.redirects * RENAMES_PER_REDIRECT:
+            self._exceed("redirects")
 
     def _unframed(self, frame: Frame) -> None:
         self._frames.discard(frame)

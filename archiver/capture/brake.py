@@ -51,10 +51,14 @@ class Brake:
             self._cdp.on("Fetch.requestPaused", self._paused)
             await self._cdp.send("Fetch.enable", {"patterns": [_DOCUMENTS]})
 
-    async def stop(self) -> None:
-        """End the page's scripts and requests; a second call does nothing."""
+    async def stop(self) -> bool:
+        """End the page's scripts and requests; a second call does nothing.
+
+        Returns:
+            Whether the browser took the order in time. If not, only closing the page ends it.
+        """
         if self.stopped:
-            return
+            return True
         self.stopped = True
         if not self._frame:
             self._cdp.on("Fetch.requestPaused", self._paused)
@@ -63,9 +67,12 @@ class Brake:
             ("Runtime.terminateExecution", {}),
             ("Fetch.enable", {"patterns": [_EVERYTHING]}),
         ]
-        for method, values in orders:
-            with contextlib.suppress(PlaywrightError, TimeoutError):
-                await asyncio.wait_for(self._cdp.send(method, values), STOP_TIMEOUT_S)
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await asyncio.gather(*(self._cdp.send(method, values) for method, values in orders))
+        except (PlaywrightError, TimeoutError):
+            return False
+        return True
 
     def _paused(self, event: dict[str, Any]) -> None:
         task = asyncio.ensure_future(self._answer(event))

@@ -153,7 +153,8 @@ class BrowserHome:
         self.keys.touch(mode=0o600)
         self._lock = _lock(self.path)
         self.uid = UNPRIVILEGED_UID if os.getuid() == 0 else os.getuid()
-        (self.path / "tmp").mkdir(mode=0o700)
+        self.downloads = self.path / "downloads"
+        self.downloads.mkdir(mode=0o700)
         for number, root in enumerate(extra_roots):
             _trust_root(self.path / ".pki" / "nssdb", root, f"extra-{number}")
         if os.getuid() == 0:
@@ -322,6 +323,7 @@ async def launch(
             handle_sigint=False,
             handle_sigterm=False,
             handle_sighup=False,
+            downloads_path=home.downloads,
             timeout=60_000,
         )
     except PlaywrightError as error:

@@ -32,10 +32,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         popups: Windows the page may open; further ones are closed unseen.
         requests: Made by the page before it is stopped.
         redirects: Documents that the page may move on to, by redirect, refresh or script, before it is
-            stopped.
+            stopped; and ten times as many addresses that it may give itself without a load.
         frames: Frames that the page may hold at once before it is stopped.
         browser_memory_bytes: Of the browser's processes together, without mapped files; above it the largest
             process is ended.
+        process_threads: Of one process of the browser, such as the workers of a page; above it that is ended.
     """
 
     load_ms: int = 30_000
@@ -54,6 +55,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redirects: int = 50
     frames: int = 1_000
     browser_memory_bytes: int = 3 * GIB
+    process_threads: int = 400
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

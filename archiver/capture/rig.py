@@ -16,7 +16,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
 from archiver.capture import browser as browsers
-from archiver.capture.memory import MemoryWatch
+from archiver.capture.processes import ProcessWatch
 from archiver.capture.recorder.guard import RelayPolicy
 from archiver.capture.recorder.relay_client import Relay
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Playwright
 
     from archiver.capture.browser import BrowserFacts, BrowserHome
-    from archiver.capture.limits import View
+    from archiver.capture.limits import Limits, View
 
 CAPTURES_PER_BROWSER = 100
 CLOSE_TIMEOUT_S = 10
@@ -41,14 +41,14 @@ class Rig:
         browser: Started, sandboxed.
         home: Where it lives.
         relay: Started.
-        memory: Started; ends what of the browser holds too much.
+        processes: Started; ends what of the browser takes too much.
     """
 
-    def __init__(self, browser: Browser, home: BrowserHome, relay: Relay, memory: MemoryWatch) -> None:
+    def __init__(self, browser: Browser, home: BrowserHome, relay: Relay, processes: ProcessWatch) -> None:
         self.browser = browser
         self.home = home
         self.relay = relay
-        self.memory = memory
+        self.processes = processes
         self.captures = 0
         self.users = 0
 
@@ -60,7 +60,7 @@ class Rig:
 
     async def close(self) -> None:
         """End browser and relay, whatever state they are in, and leave no process behind."""
-        await self.memory.close()
+        await self.processes.close()
         with contextlib.suppress(PlaywrightError, TimeoutError):
             await asyncio.wait_for(self.browser.close(), CLOSE_TIMEOUT_S)
         await self.relay.close()
@@ -75,7 +75,7 @@ class Rigs:
         facts: Of the browser; its flags and user agent are used.
         view: Gives the locale.
         extra_roots: Certificate files that the browser is to trust besides.
-        memory_bytes: Budget of one browser's processes together.
+        limits: Budgets of the browser's processes.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Rigs:
         facts: BrowserFacts,
         view: View,
         extra_roots: tuple[Path, ...],
-        memory_bytes: int,
+        limits: Limits,
     ) -> None:
         self._executable = executable
         self._facts = facts
         self._view = view
         self._extra_roots = extra_roots
-        self._memory_bytes = memory_bytes
+        self._limits = limits
         self._current: Rig | None = None
         self._retired: set[Rig] = set()
         self._turn = asyncio.Lock()
@@ -150,9 +150,9 @@ class Rigs:
             await relay.close()
             home.remove()
             raise
-        memory = MemoryWatch(str(home.keys), self._memory_bytes)
-        memory.start()
-        return Rig(browser, home, relay, memory)
+        processes = ProcessWatch(str(home.keys), self._limits)
+        processes.start()
+        return Rig(browser, home, relay, processes)
 
 
 def describe(executable: Path, cache: Path, view: View, user_agent: str) -> BrowserFacts:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import shutil
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,32 +17,33 @@ from typing import TYPE_CHECKING, Any
 from playwright.async_api import Error as PlaywrightError
 
 from archiver.capture.activity import Activity
-from archiver.capture.brake import STOP_TIMEOUT_S, Brake
-from archiver.capture.exhibits import ExhibitFacts, ExhibitMaker, ExhibitTooLarge, IsolatedWorld
+from archiver.capture.brake import Brake
+from archiver.capture.exhibits import ExhibitMaker
 from archiver.capture.failure_sheet import render_sheet
-from archiver.capture.page_scripts import PAGE_FACTS, SCROLL, TO_TOP
+from archiver.capture.notes import Notes, clean
+from archiver.capture.sitting import Sitting
 from archiver.spool import Spool, utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
-    from playwright.async_api import Browser, BrowserContext, CDPSession, Download, Page, Request
+    from playwright.async_api import Browser, BrowserContext, Download, Page, Request
 
     from archiver.capture.browser import BrowserHome
     from archiver.capture.limits import Limits, View
-    from archiver.capture.memory import MemoryWatch
+    from archiver.capture.processes import ProcessWatch
     from archiver.capture.recorder.guard import RelayPolicy
     from archiver.capture.recorder.relay_client import Tape
     from archiver.capture.recorder.tape import TapeStatus
     from archiver.capture.rig import Rig
-
-    Making = Callable[[], Awaitable[ExhibitFacts | list[ExhibitFacts]]]
 
 QUIET_MS = 300
 """Silence that counts as loaded. Playwright's own network idle is 500; the second wait after scrolling
 makes up for the difference."""
 
 MAX_DOWNLOADS_LISTED = 100
+DOWNLOAD_BEGINS_MS = 5_000
+IS_DOWNLOAD = "Download is starting"
+"""What Playwright says of a navigation that ends as a download; it may say so before the download is told."""
 
 Observed = dict[str, Any]
 
@@ -71,7 +70,7 @@ class Job:
 async def capture(rig: Rig, job: Job) -> None:
     """Capture one page into its spool; ``observed.json`` is there when this returns."""
     tape = await rig.relay.open_tape(job.spool.wire, job.policy)
-    session = _Session(rig.browser, rig.home, rig.memory, job, tape)
+    session = _Session(rig.browser, rig.home, rig.processes, job, tape)
     try:
         await session.run()
     except BaseException:  # cancelled, or the relay was lost: what is there is kept as interrupted
@@ -85,36 +84,33 @@ async def capture(rig: Rig, job: Job) -> None:
 class _Session:
     browser: Browser
     home: BrowserHome
-    memory: MemoryWatch
+    processes: ProcessWatch
     job: Job
     tape: Tape
     seen: Observed = field(default_factory=dict)
-    exhibits: list[ExhibitFacts] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    actions: list[dict[str, Any]] = field(default_factory=list)
-    limits_reached: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
     downloads: list[dict[str, str]] = field(default_factory=list)
-    unanswered: int = 0
     context: BrowserContext | None = None
     activity: Activity | None = None
+    download: Download | None = None
     brake: Brake | None = None
     watches: list[asyncio.Task[None]] = field(default_factory=list)
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     ending: bool = False
     ended_before: int = 0
-    step_started: float = field(default_factory=time.monotonic)
-    step_started_at: str = field(default_factory=lambda: utc_text(datetime.now(UTC)))
 
     async def run(self) -> None:
         self.seen["started_at"] = utc_text(datetime.now(UTC))
-        self.ended_before = self.memory.ended_count
+        self.ended_before = len(self.processes.ended)
         try:
             async with asyncio.timeout(self.job.limits.total_ms / 1000):
                 await self._observe()
         except TimeoutError:
-            self._over("total_ms", f"total: expected an end within {self.job.limits.total_ms} ms, got none")
+            self.notes.over(
+                "total_ms", f"total: expected an end within {self.job.limits.total_ms} ms, got none"
+            )
         except PlaywrightError as error:
-            self.seen.setdefault("crashed", _clean(error))
+            self.seen.setdefault("crashed", clean(error))
 
     async def _observe(self) -> None:
         self.context = await self.browser.new_context(
@@ -141,12 +137,15 @@ class _Session:
         cdp.on("Security.visibleSecurityStateChanged", self._security)
         await cdp.send("Security.enable")
         await self._load(page)
-        if "crashed" in self.seen:
+        if not {"crashed", "is_download", "out_of_hand"}.isdisjoint(self.seen):
             return
+        limits, view = self.job.limits, self.job.view
+        maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, view, limits)
+        sitting = Sitting(page, cdp, self.brake, maker, self.notes, view, limits, self._settle)
         if "load_error" in self.seen:
-            await self._exhibits_of_a_failure(page, cdp)
+            await sitting.of_a_failure()
         else:
-            await self._exhibits_of_a_page(page, cdp)
+            self.seen |= await sitting.of_a_page()
 
     async def _stop_with_the_tape(self, activity: Activity) -> None:
         """Wait no longer for a page whose recording has ended: by its budget, a full disk, a lost relay."""
@@ -157,7 +156,9 @@ class _Session:
         """Stop a page that has used up a budget, and take what it shows then."""
         await activity.over_budget.wait()
         activity.close_popups()
-        await brake.stop()
+        if not await brake.stop():
+            self.notes.problems.append("exhibits: not taken, the page took no order to stop")
+            self.seen["out_of_hand"] = True
         self.loaded.set()
 
     def _lost(self, how: str) -> None:
@@ -175,13 +176,25 @@ class _Session:
                 response = await page.goto(self.job.url, wait_until="commit", timeout=0)
                 if response is not None:
                     self.seen["status"] = response.status
+                    self.seen["retry_after"] = response.headers.get("retry-after", "")[:100]
                 await self.loaded.wait()
         except TimeoutError:
-            self._over("load_ms", f"load: expected the end within {self.job.limits.load_ms} ms, got none")
+            self.notes.over(
+                "load_ms", f"load: expected the end within {self.job.limits.load_ms} ms, got none"
+            )
         except PlaywrightError as error:
-            if not self.downloads and "crashed" not in self.seen:
-                self.seen["load_error"] = _clean(error)
-        self._step("navigate", self.job.url)
+            if IS_DOWNLOAD in str(error):
+                await self._download_ends(page)
+            elif "crashed" not in self.seen:
+                self.seen["load_error"] = clean(error)
+        self.notes.step("navigate", self.job.url)
+
+    async def _download_ends(self, page: Page) -> None:
+        """Wait for the file that the address brought instead of a page, for as long as the budgets let it."""
+        self.seen["is_download"] = True
+        download = self.download or await page.wait_for_event("download", timeout=DOWNLOAD_BEGINS_MS)
+        if failure := await download.failure():
+            self.notes.problems.append(f"document: expected the file whole, got it {failure}")
 
     def _broke_off(self, page: Page, request: Request) -> None:
         """Chromium shows what it has of a document that broke off, and never says that it is loaded."""
@@ -189,131 +202,16 @@ class _Session:
         is_document = request.is_navigation_request() and request.frame == page.main_frame
         if is_document and "status" in self.seen and request.failure != "net::ERR_ABORTED":
             self.seen["broken_off"] = request.failure or "failed"
-            self.problems.append(f"document: expected it whole, got {self.seen['broken_off']}")
+            self.notes.problems.append(f"document: expected it whole, got {self.seen['broken_off']}")
             self.loaded.set()
-
-    async def _exhibits_of_a_page(self, page: Page, cdp: CDPSession) -> None:
-        limits = self.job.limits
-        maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, self.job.view, limits)
-        await self._settle("settle")
-        await self._hold()
-        await self._take("screenshot-viewport", maker.viewport)
-        self._step("screenshot-viewport")
-        height = await self._scroll(cdp)
-        if height:
-            width = self.job.view.width_px
-            await self._take("screenshot-full", lambda: maker.full_page(width, height))
-        self._step("screenshot-full")
-        await asyncio.gather(
-            self._take("mhtml", maker.mhtml), self._take("dom", maker.dom), self._take("text", maker.text)
-        )
-        self._step("documents", "MHTML, DOM and text")
-        await self._take("pdf", maker.pdf)
-        self._step("print", "A4 with backgrounds")
-        self.seen["final_url"] = page.url
-        with contextlib.suppress(PlaywrightError, TimeoutError):
-            self.seen["page"] = await asyncio.wait_for(IsolatedWorld(cdp).evaluate(PAGE_FACTS), 2)
-
-    async def _hold(self) -> None:
-        """Keep the page at its document, so that every exhibit shows the same one."""
-        assert self.brake is not None
-        try:
-            await asyncio.wait_for(self.brake.hold(), STOP_TIMEOUT_S)
-        except (PlaywrightError, TimeoutError) as error:
-            self.problems.append(f"hold: expected the browser to keep the document, got {_clean(error)}")
-
-    async def _exhibits_of_a_failure(self, page: Page, cdp: CDPSession) -> None:
-        """The browser's own error page, as a visitor saw it; our sheet with what is known comes later."""
-        with contextlib.suppress(PlaywrightError):
-            await page.wait_for_url("chrome-error://**", wait_until="load", timeout=2_000)
-        maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, self.job.view, self.job.limits)
-        await self._take("screenshot-viewport", maker.viewport)
-        self._step("screenshot-viewport", "the browser's own error page")
 
     async def _settle(self, name: str) -> None:
         assert self.activity is not None
         budget = self.job.limits.settle_ms
         if not await self.activity.quiet(QUIET_MS, budget, self._received):
-            self._over("settle_ms", f"{name}: expected a quiet network within {budget} ms, got traffic")
+            self.notes.over("settle_ms", f"{name}: expected a quiet network within {budget} ms, got traffic")
         self._copy_keys()
-        self._step("wait", f"until {QUIET_MS} ms passed without traffic ({name})")
-
-    async def _scroll(self, cdp: CDPSession) -> int:
-        """Scroll to the end and back so that lazy content is there; return the page's height, CSS pixels.
-
-        A page that was stopped is not scrolled: its timers are dead, and nothing would be loaded.
-        """
-        limits = self.job.limits
-        assert self.brake is not None
-        try:
-            if not self.brake.stopped:
-                await self._scroll_down(IsolatedWorld(cdp))
-            metrics = await asyncio.wait_for(cdp.send("Page.getLayoutMetrics"), 5)
-        except (PlaywrightError, TimeoutError, TypeError, KeyError) as error:
-            self.problems.append(f"scroll: expected the page to answer, got {_clean(error)}")
-            self.unanswered += 1
-            return 0
-        height = int(metrics["cssContentSize"]["height"])
-        self.seen["page_height_px"] = height
-        if height > limits.page_height_px:
-            problem = f"screenshot-full: expected at most {limits.page_height_px} px, got {height}"
-            self._over("page_height_px", problem)
-        scale = self.job.view.scale_percent / 100
-        affordable = int(limits.screenshot_px / (self.job.view.width_px * scale * scale))
-        if min(height, limits.page_height_px) > affordable:
-            problem = f"screenshot-full: expected at most {limits.screenshot_px} device pixels, got more"
-            self._over("screenshot_px", problem)
-        return min(height, limits.page_height_px, affordable)
-
-    async def _scroll_down(self, world: IsolatedWorld) -> None:
-        limits = self.job.limits
-        script = SCROLL % {"height": limits.page_height_px, "budget": limits.scroll_ms}
-        try:
-            facts = await asyncio.wait_for(world.evaluate(script), limits.scroll_ms / 1000 + 5)
-        except TimeoutError:
-            await self._stop_unanswering("scroll", "scroll_ms")
-            return
-        if facts["stopped_early"]:
-            self._over("scroll_ms", f"scroll: expected the end within {limits.scroll_ms} ms, got more page")
-        if facts["steps"]:
-            self._step("scroll", f"{facts['steps']} steps to {facts['reached']} px, then back to the top")
-            await self._settle("settle-after-scroll")
-            await asyncio.wait_for(world.evaluate(TO_TOP), 5)
-
-    async def _take(
-        self, name: str, make: Callable[[], Awaitable[ExhibitFacts | list[ExhibitFacts]]]
-    ) -> None:
-        """Add one exhibit, or say why it is missing. A page that twice gave no answer is not asked again."""
-        assert self.brake is not None
-        if self.unanswered > 1:
-            self.problems.append(f"{name}: not taken, the page no longer answers")
-            return
-        try:
-            made = await self._in_time(name, make, again=not self.brake.stopped)
-        except TimeoutError:
-            self.unanswered += 1
-            self.problems.append(f"{name}: expected within {self.job.limits.exhibit_ms} ms, got no answer")
-        except (PlaywrightError, ExhibitTooLarge) as error:
-            self.problems.append(f"{name}: expected the browser to hand it over, got {_clean(error)}")
-        else:
-            self.exhibits += made if isinstance(made, list) else [made]
-
-    async def _in_time(self, name: str, make: Making, *, again: bool) -> ExhibitFacts | list[ExhibitFacts]:
-        """Make one exhibit; a page too busy for it has its scripts stopped and is asked once more."""
-        budget_s = self.job.limits.exhibit_ms / 1000
-        try:
-            return await asyncio.wait_for(make(), budget_s)
-        except TimeoutError:
-            if not again:
-                raise
-        await self._stop_unanswering(name, "exhibit_ms")
-        return await asyncio.wait_for(make(), budget_s)
-
-    async def _stop_unanswering(self, name: str, limit: str) -> None:
-        assert self.brake is not None
-        allowed = getattr(self.job.limits, limit)
-        self._over(limit, f"scripts: stopped, the page gave no answer for {allowed} ms ({name})")
-        await self.brake.stop()
+        self.notes.step("wait", f"until {QUIET_MS} ms passed without traffic ({name})")
 
     async def _received(self) -> int:
         status = await self.tape.status()
@@ -329,27 +227,10 @@ class _Session:
         }
 
     def _downloaded(self, download: Download) -> None:
+        self.download = self.download or download
         if len(self.downloads) < MAX_DOWNLOADS_LISTED:
             name = download.suggested_filename[:200]
             self.downloads.append({"url": download.url[:2000], "suggested_name": name})
-
-    def _step(self, kind: str, detail: str | None = None) -> None:
-        """End one step of what was done; the next begins now."""
-        now = time.monotonic()
-        self.actions.append(
-            {
-                "kind": kind,
-                "started_at": self.step_started_at,
-                "duration_ms": round((now - self.step_started) * 1000),
-                "detail": detail,
-            }
-        )
-        self.step_started, self.step_started_at = now, utc_text(datetime.now(UTC))
-
-    def _over(self, limit: str, problem: str) -> None:
-        if limit not in self.limits_reached:
-            self.limits_reached.append(limit)
-        self.problems.append(problem)
 
     def _copy_keys(self) -> None:
         """Bring the secrets beside the wire file: the browser's home may not survive what comes."""
@@ -368,8 +249,8 @@ class _Session:
         if self.seen.get("load_error") and self.browser.is_connected():
             await self._failure_sheet()
         if self.activity is not None:
-            self.problems += self.activity.problems
-            self.limits_reached += self.activity.limits_reached
+            self.notes.problems += self.activity.problems
+            self.notes.limits_reached += self.activity.limits_reached
             self.seen |= {
                 "requests": self.activity.requests,
                 "websockets": self.activity.websockets,
@@ -377,11 +258,11 @@ class _Session:
                 "popups": self.activity.popups[: self.job.limits.popups],
             }
         self.seen |= {
-            "exhibits": self.exhibits,
-            "problems": self.problems,
-            "actions": self.actions,
+            "exhibits": self.notes.exhibits,
+            "problems": self.notes.problems,
+            "actions": self.notes.actions,
             "downloads": self.downloads,
-            "limits_reached": self.limits_reached,
+            "limits_reached": self.notes.limits_reached,
         }
         self.job.spool.write_observed(self.seen)
 
@@ -390,20 +271,22 @@ class _Session:
         limits = self.job.limits
         self._copy_keys()
         if status.failure:
-            self.problems.append(f"recorder: {status.failure}")
+            self.notes.problems.append(f"recorder: {status.failure}")
             self.seen.setdefault("crashed", f"the recorder stopped: {status.failure}")
         if status.budget_reached:
-            self._over("capture_bytes", f"exchanges: expected at most {limits.capture_bytes} bytes")
+            self.notes.over("capture_bytes", f"exchanges: expected at most {limits.capture_bytes} bytes")
         if status.cut_count:
             problem = f"exchanges: {status.cut_count} connections were cut at {limits.connection_bytes} bytes"
-            self._over("connection_bytes", problem)
+            self.notes.over("connection_bytes", problem)
         if not self.browser.is_connected():
             self.seen["crashed"] = "the browser's process ended"
-        if "crashed" in self.seen and self.memory.ended_count > self.ended_before:
-            self._over("browser_memory_bytes", "memory: the page held more than it may, and was ended")
+        for limit in self.processes.ended[self.ended_before :] if "crashed" in self.seen else ():
+            self.notes.over(limit, f"capture: a process of the browser was ended at its {limit}")
         if self.brake is not None and self.brake.refused:
             to = ", ".join(self.brake.refused)
-            self.problems.append(f"navigation: the page was held at its document, and wanted to go to {to}")
+            self.notes.problems.append(
+                f"navigation: the page was held at its document, and wanted to go to {to}"
+            )
 
     async def _failure_sheet(self) -> None:
         try:
@@ -411,12 +294,8 @@ class _Session:
                 render_sheet(self.browser, self.job.spool, self.job.url, self.seen), 15
             )
         except (PlaywrightError, TimeoutError) as error:
-            self.problems.append(f"failure sheet: expected the browser to render it, got {_clean(error)}")
+            self.notes.problems.append(
+                f"failure sheet: expected the browser to render it, got {clean(error)}"
+            )
         else:
-            self.exhibits += made
-
-
-def _clean(error: BaseException) -> str:
-    """The first line of Playwright's message, without the name of its function and its call log."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"^[A-Za-z]+\.[a-zA-Z_]+: ", "", lines[0])[:300] if lines else type(error).__name__
+            self.notes.exhibits += made

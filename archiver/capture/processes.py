@@ -1,7 +1,8 @@
-"""Keeps the browser's processes together under a memory budget, by ending the largest of them.
+"""Keeps the browser's processes within their budgets of memory and threads, by ending the worst of them.
 
 Counted is what a process holds that is not a mapped file (``RssAnon`` and ``RssShmem`` of proc(5)), which any
-user may read. Ending a renderer crashes the one page that ate the memory; the browser lives on for the
+user may read; all processes together, and the largest is ended. Threads are counted per process: each worker
+of a page is one. Ending a renderer crashes the one page that went too far; the browser lives on for the
 others. Only when the browser's own process is the largest everything on it ends.
 """
 
@@ -14,9 +15,14 @@ import re
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archiver.capture.limits import Limits
 
 PERIOD_S = 1.0
 _PROC = Path("/proc")
+_THREADS = re.compile(r"^Threads:\s+([0-9]+)$", re.MULTILINE)
 _HELD = re.compile(r"^(?:RssAnon|RssShmem):\s+([0-9]+) kB$", re.MULTILINE)
 
 
@@ -45,32 +51,39 @@ def process_tree(root: int) -> set[int]:
     return found
 
 
-def held_bytes(pid: int) -> int:
-    """Return the memory that a process holds without mapped files, or 0 when it has ended."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one process takes: memory without mapped files, and threads. Nothing once it has ended."""
+
+    held_bytes: int = 0
+    threads: int = 0
+
+
+def load_of(pid: int) -> Load:
+    """Read what process *pid* takes."""
     try:
         status = (_PROC / str(pid) / "status").read_text()
     except OSError:
-        return 0
-    return sum(int(kib) * 1024 for kib in _HELD.findall(status))
+        return Load()
+    threads = _THREADS.search(status)
+    return Load(sum(int(kib) * 1024 for kib in _HELD.findall(status)), int(threads[1]) if threads else 0)
 
 
 @dataclass
-class MemoryWatch:
+class ProcessWatch:
     """Looks at one browser every second, from ``start`` to ``close``; where there is no /proc, never.
 
     Args:
         marker: Text that only the command line of this browser's main process holds.
-        limit_bytes: For its processes together.
+        limits: Budgets of memory and threads.
 
     Attributes:
-        peak_bytes: Most that was seen.
-        ended_count: Processes that were ended for the budget.
+        ended: For each process that was ended, the name of the budget.
     """
 
     marker: str
-    limit_bytes: int
-    peak_bytes: int = 0
-    ended_count: int = 0
+    limits: Limits
+    ended: list[str] = field(default_factory=list)
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -88,16 +101,20 @@ class MemoryWatch:
             await asyncio.sleep(PERIOD_S)
 
     def look(self) -> bool:
-        """Measure once; when all hold too much, end the largest. False when the browser is gone."""
+        """Measure once, and end what takes too much. False when the browser is gone."""
         # Looked up each time: a number that was freed may soon be that of a stranger.
         root = find_browser_process(self.marker)
         if root is None:
             return False
-        held = {pid: held_bytes(pid) for pid in process_tree(root)}
-        total = sum(held.values())
-        self.peak_bytes = max(self.peak_bytes, total)
-        if total > self.limit_bytes:
-            self.ended_count += 1
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(max(held, key=lambda pid: held[pid]), signal.SIGKILL)
+        loads = {pid: load_of(pid) for pid in process_tree(root)}
+        if sum(load.held_bytes for load in loads.values()) > self.limits.browser_memory_bytes:
+            self._end(max(loads, key=lambda pid: loads[pid].held_bytes), "browser_memory_bytes")
+        for pid, load in loads.items():
+            if load.threads > self.limits.process_threads:
+                self._end(pid, "process_threads")
         return True
+
+    def _end(self, pid: int, limit: str) -> None:
+        self.ended.append(limit)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)

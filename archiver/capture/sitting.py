@@ -1,0 +1,187 @@
+"""A loaded page sits for its exhibits: held at its document, scrolled, and asked for one after the other.
+
+A page that is too busy to answer has its scripts stopped and is asked once more; one that then still gives
+no answer is not asked for ever. What could not be had is named in the notes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from playwright.async_api import Error as PlaywrightError
+
+from archiver.capture.exhibits import ExhibitFacts, ExhibitMaker, ExhibitTooLarge, IsolatedWorld
+from archiver.capture.notes import Notes, clean
+from archiver.capture.page_scripts import PAGE_FACTS, SCROLL, TO_TOP
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from playwright.async_api import CDPSession, Page
+
+    from archiver.capture.brake import Brake
+    from archiver.capture.limits import Limits, View
+
+    Making = Callable[[], Awaitable[ExhibitFacts | list[ExhibitFacts]]]
+
+MAX_UNANSWERED = 2
+"""A page that gave so many times no answer is not asked again."""
+METRICS_TIMEOUT_S = 5
+AGAIN_S = 0.3
+"""Between two documents, or under load, the browser has no picture for a moment."""
+
+
+@dataclass
+class Sitting:
+    """One page in front of the camera.
+
+    Args:
+        page: Loaded, or as far as it came.
+        cdp: A session of it.
+        brake: Its brake.
+        maker: Takes the exhibits.
+        notes: Of the capture.
+        view: How the browser presents itself.
+        limits: Budgets.
+        settle: Waits for a quiet network and notes it; takes the name of the wait.
+    """
+
+    page: Page
+    cdp: CDPSession
+    brake: Brake
+    maker: ExhibitMaker
+    notes: Notes
+    view: View
+    limits: Limits
+    settle: Callable[[str], Awaitable[None]]
+    unanswered: int = 0
+
+    async def of_a_page(self) -> dict[str, Any]:
+        """Take everything, and return what the page says of itself."""
+        maker, notes = self.maker, self.notes
+        await self.settle("settle")
+        await self._hold()
+        await self._take("screenshot-viewport", maker.viewport)
+        notes.step("screenshot-viewport")
+        height = await self._scroll()
+        if height:
+            await self._take("screenshot-full", lambda: maker.full_page(self.view.width_px, height))
+        notes.step("screenshot-full")
+        await asyncio.gather(
+            self._take("mhtml", maker.mhtml), self._take("dom", maker.dom), self._take("text", maker.text)
+        )
+        notes.step("documents", "MHTML, DOM and text")
+        await self._take("pdf", maker.pdf)
+        notes.step("print", "A4 with backgrounds")
+        facts: dict[str, Any] = {"final_url": self.page.url}
+        with contextlib.suppress(PlaywrightError, TimeoutError):
+            facts["page"] = await asyncio.wait_for(IsolatedWorld(self.cdp).evaluate(PAGE_FACTS), 2)
+        return facts
+
+    async def of_a_failure(self) -> None:
+        """The browser's own error page, as a visitor saw it; our sheet with what is known comes later."""
+        with contextlib.suppress(PlaywrightError):
+            await self.page.wait_for_url("chrome-error://**", wait_until="load", timeout=2_000)
+        await self._take("screenshot-viewport", self.maker.viewport)
+        self.notes.step("screenshot-viewport", "the browser's own error page")
+
+    async def _hold(self) -> None:
+        """Keep the page at its document, so that every exhibit shows the same one."""
+        try:
+            await asyncio.wait_for(self.brake.hold(), self.limits.exhibit_ms / 1000)
+        except TimeoutError:
+            await self._stop("hold", "exhibit_ms")
+        except PlaywrightError as error:
+            self.notes.problems.append(f"hold: expected the browser to keep the document, got {clean(error)}")
+
+    async def _scroll(self) -> int:
+        """Scroll to the end and back so that lazy content is there; return the height to show, CSS pixels.
+
+        A page that was stopped is not scrolled: its timers are dead, and nothing would be loaded.
+        """
+        try:
+            if not self.brake.stopped:
+                await self._scroll_down(IsolatedWorld(self.cdp))
+            order = self.cdp.send("Page.getLayoutMetrics")
+            metrics = await asyncio.wait_for(order, METRICS_TIMEOUT_S)
+            return self._shown(int(metrics["cssContentSize"]["height"]))
+        except (PlaywrightError, TimeoutError, TypeError, KeyError) as error:
+            self.notes.problems.append(f"scroll: expected the page to answer, got {clean(error)}")
+            self.unanswered += 1
+            return 0
+
+    def _shown(self, height: int) -> int:
+        limits = self.limits
+        if height > limits.page_height_px:
+            problem = f"screenshot-full: expected at most {limits.page_height_px} px, got {height}"
+            self.notes.over("page_height_px", problem)
+        scale = self.view.scale_percent / 100
+        affordable = int(limits.screenshot_px / (self.view.width_px * scale * scale))
+        if min(height, limits.page_height_px) > affordable:
+            problem = f"screenshot-full: expected at most {limits.screenshot_px} device pixels, got more"
+            self.notes.over("screenshot_px", problem)
+        # A document that was stopped before it had a body is shown as the window shows it: blank.
+        return min(max(height, self.view.height_px), limits.page_height_px, affordable)
+
+    async def _scroll_down(self, world: IsolatedWorld) -> None:
+        limits = self.limits
+        script = SCROLL % {"height": limits.page_height_px, "budget": limits.scroll_ms}
+        try:
+            facts = await asyncio.wait_for(
+                world.evaluate(script), limits.scroll_ms / 1000 + METRICS_TIMEOUT_S
+            )
+        except TimeoutError:
+            await self._stop("scroll", "scroll_ms")
+            return
+        if facts["stopped_early"]:
+            problem = f"scroll: expected the end within {limits.scroll_ms} ms, got more page"
+            self.notes.over("scroll_ms", problem)
+        if facts["steps"]:
+            done = f"{facts['steps']} steps to {facts['reached']} px, then back to the top"
+            self.notes.step("scroll", done)
+            await self.settle("settle-after-scroll")
+            await asyncio.wait_for(world.evaluate(TO_TOP), METRICS_TIMEOUT_S)
+
+    async def _take(self, name: str, make: Making) -> None:
+        """Add one exhibit, or say why it is missing."""
+        if self.unanswered >= MAX_UNANSWERED:
+            self.notes.problems.append(f"{name}: not taken, the page no longer answers")
+            return
+        budget_ms = self.limits.exhibit_ms
+        try:
+            made = await self._asked_twice(name, make, stop=not self.brake.stopped)
+        except TimeoutError:
+            self.unanswered += 1
+            self.notes.over("exhibit_ms", f"{name}: expected within {budget_ms} ms, got no answer")
+        except ExhibitTooLarge as error:
+            self.notes.over("exhibit_bytes", str(error))
+        except PlaywrightError as error:
+            self.notes.problems.append(f"{name}: expected the browser to hand it over, got {clean(error)}")
+        else:
+            self.notes.exhibits += made if isinstance(made, list) else [made]
+
+    async def _asked_twice(self, name: str, make: Making, *, stop: bool) -> ExhibitFacts | list[ExhibitFacts]:
+        """Make one exhibit; a page too busy for it is stopped, and asked once more."""
+        budget_s = self.limits.exhibit_ms / 1000
+        try:
+            return await asyncio.wait_for(make(), budget_s)
+        except TimeoutError:
+            if not stop or not await self._stop(name, "exhibit_ms"):
+                raise
+        except PlaywrightError:
+            if self.page.is_closed():
+                raise
+            await asyncio.sleep(AGAIN_S)
+        return await asyncio.wait_for(make(), budget_s)
+
+    async def _stop(self, name: str, limit: str) -> bool:
+        allowed = getattr(self.limits, limit)
+        problem = f"scripts: stopped, the page gave no answer for {allowed} ms ({name})"
+        self.notes.over(limit, problem)
+        taken = await self.brake.stop()
+        if not taken:
+            self.unanswered = MAX_UNANSWERED
+        return taken
