@@ -25,7 +25,7 @@ from archiver.incidents.rules import url_identity
 from archiver.summary import CaptureSummary
 
 APPLICATION_ID = 0x41524348  # "ARCH", so that a database of somebody else is told apart
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_S = 30
 MAX_MATCHES_SHOWN = 5
 

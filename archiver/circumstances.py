@@ -223,7 +223,7 @@ def request_of(
             "purpose": settings.purpose or None,
         },
         "access": {"kind": "public"},
-        "origin": {"kind": "live"},
+        "origin": dict(seed.origin) or {"kind": "live"},
         "previous": None,
         "limits": msgspec.to_builtins(settings.limits),
         "upstream": _upstream(settings),

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from archiver.batch.settings import Batch, Mementos, Notify, Vantage
 from archiver.capture.limits import Limits, View
 from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.errors import UsageError
@@ -33,6 +34,7 @@ NOT_SETTINGS = frozenset({"CONFIG", "DEBUG", "KEY_PASSPHRASE"})
 """Variables that other parts read."""
 
 Line = Annotated[str, Meta(max_length=4_096)]
+VantageName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", max_length=64)]
 StoreName = Annotated[str, Meta(min_length=1, max_length=4_096)]
 
 _VIEW_RANGES = {"width_px": (200, 7_680), "height_px": (200, 8_192), "scale_percent": (50, 400)}
@@ -94,6 +96,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         view: How the browser presents itself.
         limits: Budgets of one capture.
         retention: How long stores keep captures.
+        batch: How runs treat servers, and how long they try.
+        vantages: Named places that pages can be seen from, by name.
+        mementos: What is done with copies that web archives hold.
+        notify: Who is told how a batch ended.
     """
 
     store: Annotated[str, Meta(min_length=1, max_length=4_096)] = "archive"
@@ -129,10 +135,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     view: View = View()
     limits: Limits = Limits()
     retention: Retention = Retention()
+    batch: Batch = Batch()
+    vantages: dict[VantageName, Vantage] = msgspec.field(default_factory=dict)
+    mementos: Mementos = Mementos()
+    notify: Notify = Notify()
 
 
 DEFAULTS = Settings()
-TABLES = ("view", "limits", "retention")
+TABLES = ("view", "limits", "retention", "batch", "mementos", "notify")
 PATHS = ("store", "stores", "spool", "browser", "ca_files", "key", "key_passphrase_file", "trust")
 
 Values = dict[str, Any]

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 class Progress:
     """Receives what happens, in the order it happens, from one thread. Must not raise."""
 
+    def enrolled(self, count: int) -> None:
+        """*count* more seeds belong to the run."""
+
     def started(self, seed: Seed) -> None:
         """The capture of *seed* begins."""
 
@@ -23,6 +26,12 @@ class Progress:
 
     def skipped(self, seed: Seed, why: str) -> None:
         """*seed* is not captured, for the reason *why*."""
+
+    def left(self, seed: Seed, why: str, *, failed: bool) -> None:
+        """The run ends and no capture settles *seed*: it is put off for a later run, or *failed* for good."""
+
+    def waiting(self, seconds: float) -> None:
+        """Nothing can be done for so long, such as because hosts asked to be left alone."""
 
     def problem(self, text: str) -> None:
         """Something went wrong that ends no capture."""

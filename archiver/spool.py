@@ -53,11 +53,18 @@ class Spool:
 
     @classmethod
     def create(cls, root: Path, capture_id: str, request: dict[str, Any]) -> Spool:
-        """Make the folder and write what was asked, durably, before the first byte is requested."""
+        """Make the folder, held, and write what was asked, durably, before the first byte is requested.
+
+        It gets its name when it is held: no other process can take it for one that was left behind.
+        """
+        making = cls(root / f".new-{capture_id}")
+        making.folder.mkdir(mode=0o700, parents=True)
+        making.exhibits.mkdir(mode=0o700)
+        making.hold()
+        making._write(making._request, request)
         spool = cls(root / capture_id)
-        spool.folder.mkdir(mode=0o700, parents=True)
-        spool.exhibits.mkdir(mode=0o700)
-        spool._write(spool._request, request)
+        making.folder.rename(spool.folder)
+        spool._held, making._held = making._held, None
         return spool
 
     @property

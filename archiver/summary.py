@@ -45,6 +45,9 @@ class CaptureSummary:
         artifacts: For each ``path``, ``role``, ``media_type``, ``bytes`` and ``sha256``.
         register: File name of the register that asked for it, or empty.
         register_line: Line in it, or 0.
+        vantage: Where it was seen from, or empty.
+        http_status: Of the main document, or 0.
+        refused: The page was not asked for, since our own guard refused its address.
     """
 
     capture_id: str
@@ -63,10 +66,19 @@ class CaptureSummary:
     artifacts: tuple[dict[str, Any], ...]
     register: str = ""
     register_line: int = 0
+    vantage: str = ""
+    http_status: int = 0
+    refused: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return asdict(self)
+
+
+def summary_of(values: dict[str, Any]) -> CaptureSummary:
+    """Make a summary of what ``to_json`` gave."""
+    lists = {name: tuple(values[name]) for name in ("incident_ids", "artifacts")}
+    return CaptureSummary(**values | lists)
 
 
 def capture_prefix(capture_id: str) -> str:
@@ -148,4 +160,7 @@ def summarise(record: EvidenceRecord, state: str) -> CaptureSummary:
         ),
         register=row.register if row else "",
         register_line=row.line if row else 0,
+        vantage=record.environment.vantage or "",
+        http_status=record.target.http_status or 0,
+        refused=bool(record.network.refusals) and not record.network.connections,
     )

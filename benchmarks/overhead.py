@@ -124,7 +124,7 @@ async def bare_batch(browser, urls: list[str]) -> None:
 
 async def our_batch(run, urls: list[str]) -> None:
     seeds = iter([Seed(url=url, incident_ids=("B-2",)) for url in urls])
-    async for _ in pipeline._capture_all(run, seeds, 2):
+    async for _ in pipeline._everything(run, seeds, 2, repeat=True, register=""):
         pass
 
 
@@ -137,6 +137,8 @@ async def measure(rounds: int, batches: int, port: int, server: int) -> None:
             "store": str(folder / "store"),
             "spool": str(folder / "spool"),
             "allow_private_network": True,
+            # Bare Playwright is polite to nobody.
+            "batch": {"host_gap_ms": 0, "pages_per_host": 32},
         }
         settings = load_settings(None, {}, options)
         store = open_store(settings.store)

@@ -45,6 +45,8 @@ ENVIRONMENT = os.environ | {
     "XDG_CONFIG_HOME": str(HOME),
     "ARCHIVER_KEY_PASSPHRASE": "demonstration",
     "ARCHIVER_TSA": "",
+    # Nobody waits before a screen for a site that is made to be down.
+    "ARCHIVER_BATCH_WAIT_MS": "0",
 }
 
 

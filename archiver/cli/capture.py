@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from archiver.batch.account import Account
 from archiver.cli.options import capture_options, check_text, command, settings_of
 from archiver.cli.running import print_run, run_seeds
 from archiver.errors import ExitCode
@@ -57,6 +58,7 @@ def capture(
     incidents = tuple(dict.fromkeys(map(check_incident_id, incident_ids)))
     note = check_text("--note", note, MAX_CELL_CHARS)
     seeds = [Seed(check_seed_url(url), incidents, note=note) for url in dict.fromkeys(urls)]
-    run = run_seeds(seeds, settings, repeat=again)
-    print_run(run, as_json=as_json)
-    return run.exit_code
+    account = Account()
+    run_seeds(seeds, settings, account, repeat=again)
+    print_run(account, as_json=as_json)
+    return account.exit_code

@@ -5,6 +5,7 @@ Text from pages and servers is cleaned first: a title may hold control sequences
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -19,6 +20,8 @@ from rich.text import Text
 from archiver.summary import CaptureSummary
 
 MAX_SHOWN_CHARS = 100
+PIECES_AT_ONCE = 10_000
+"""Of a JSON document that is printed, a few characters each."""
 PIPE_WIDTH = 240
 """Columns of a table that goes to a file: wide enough to cut nothing that matters."""
 
@@ -30,8 +33,14 @@ def clean(text: str, limit: int = MAX_SHOWN_CHARS) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, ASCII only, so that no terminal can be steered by it."""
-    _print(json.dumps(value, indent=2) + "\n")
+    """Print one JSON document, ASCII only, so that no terminal can be steered by it.
+
+    Bit by bit: a list in it may be longer than fits in memory.
+    """
+    pieces = json.JSONEncoder(indent=2).iterencode(value)
+    while text := "".join(itertools.islice(pieces, PIECES_AT_ONCE)):
+        _print(text)
+    _print("\n")
 
 
 def say(text: str) -> None:

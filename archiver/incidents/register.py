@@ -36,6 +36,8 @@ class Seed:
         line: Line (CSV, JSON Lines) or row (XLSX) of the register, 1 the first; 0 by hand.
         register: File name of the register, or empty.
         register_sha256: Hex SHA-256 of the register file, or empty.
+        vantage: Name of the vantage to capture from; empty for that of the settings.
+        origin: Of a page that is not asked for at its own address, as in the evidence record; else empty.
     """
 
     url: str
@@ -46,6 +48,8 @@ class Seed:
     line: int = 0
     register: str = ""
     register_sha256: str = ""
+    vantage: str = ""
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ class Bench:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "ARCHIVER_SPOOL": str(self.spool),
             "ARCHIVER_NTP_SERVERS": "",
+            "ARCHIVER_BATCH_ATTEMPTS_PER_RUN": "1",
+            "ARCHIVER_BATCH_WAIT_MS": "0",
+            "ARCHIVER_BATCH_HOST_GAP_MS": "0",
             **self.extra,
         }
 

@@ -28,11 +28,13 @@ def test_every_row_becomes_a_capture_with_the_outcome_that_the_row_expects(quart
 
 
 def test_a_second_run_captures_nothing_twice(quarter):
-    """What the store holds is not captured again unless asked for."""
+    """What the store holds is not captured again unless asked for; sites that were down are put off."""
     bench, captures = quarter
-    told = bench.run("batch", str(REGISTER), *bench.sites.options())
+    told = bench.run("batch", str(REGISTER), *bench.sites.options(), code=3)
+    down = {one["url"] for one in captures if one["outcome"] in {"overloaded", "unreachable"}}
     assert told["captures"] == []
-    assert len(told["skipped"]) == len(captures)
+    assert {one["url"] for one in told["left"]} == down
+    assert len(told["skipped"]) + len(told["left"]) == len(captures)
 
 
 def test_the_incident_id_travels_from_the_row_to_key_and_record(quarter):
