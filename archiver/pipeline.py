@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archiver import circumstances
+from archiver.batch.schedule import begin
+from archiver.batch.vantage import settings_at
+from archiver.batch.work import PackingFailed, work_through
 from archiver.capture import browser as browsers
 from archiver.capture.recorder.guard import RelayPolicy
 from archiver.capture.recorder.resolve import parse_resolve_rule
@@ -44,6 +47,7 @@ from manifests.errors import ManifestError
 from storage.retention import LockingStore
 
 if TYPE_CHECKING:
+    from archiver.capture.browser import BrowserFacts
     from manifests.record_process import Clock, LowerTimeBound
 
 PACKER_NICENESS = 5
@@ -51,8 +55,6 @@ PACKER_NICENESS = 5
 MAX_PACKERS = 2
 PR_SET_PDEATHSIG = 1
 """``prctl`` option of Linux: the signal to get when the parent dies."""
-WAITING_PER_JOB = 2
-"""Captures that may wait to be packed and stored, per page loaded at once; then loading waits."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,8 @@ class _Run:
     workers: int
     catalogue: Catalogue
     spool_root: Path
-    means: dict[str, Any]
+    facts: BrowserFacts
+    places: dict[str, tuple[Settings, dict[str, Any]]]
     clock: asyncio.Task[Clock]
     not_before: asyncio.Task[LowerTimeBound | None]
 
@@ -75,21 +78,21 @@ class _Run:
         async with self.rigs.one() as rig:
             now = datetime.now(UTC)
             clock = await self.clock
+            settings, means = self._place(seed.vantage)
             request = circumstances.request_of(
                 seed,
-                self.settings,
-                self.means,
+                settings,
+                means,
                 clock,
                 not_before=await self.not_before,
                 requested_at=now,
             )
             request["key_log"] = str(rig.home.keys)
-            request["recipients"] = list(self.settings.recipients)
+            request["recipients"] = list(settings.recipients)
             with _spool_errors(self.spool_root):
                 spool = Spool.create(self.spool_root, new_capture_id(now), request)
-            spool.hold()
-            policy = policy_for(rig, _policy(self.settings))
-            job = Job(spool, seed.url, self.settings.view, self.settings.limits, policy)
+            policy = policy_for(rig, _policy(settings))
+            job = Job(spool, seed.url, settings.view, settings.limits, policy)
             with _spool_errors(self.spool_root):
                 await capture(rig, job)
         return spool
@@ -104,6 +107,18 @@ class _Run:
         spool.remove()
         self.progress.finished(summary)
         return summary
+
+    def held(self, seed: Seed) -> list[CaptureSummary]:
+        """Return the captures of a seed that the store holds, oldest first."""
+        found = self.catalogue.find(incident_id=seed.incident_ids[0], url=seed.url)
+        return [one for one in found if one.url == seed.url and seed.vantage in ("", one.vantage)]
+
+    def _place(self, vantage: str) -> tuple[Settings, dict[str, Any]]:
+        """Return the settings and the means at a vantage."""
+        if vantage not in self.places:
+            settings = settings_at(self.settings, vantage, os.environ)
+            self.places[vantage] = (settings, circumstances.environment(settings, self.facts))
+        return self.places[vantage]
 
     async def _pack(self, spool: Spool) -> bytes:
         """Pack in the other process, or take what an earlier run had packed whole."""
@@ -122,10 +137,6 @@ class _Run:
             raise _packing_failed(spool, f"{type(error).__name__}: {error}"[:300]) from error
 
 
-class PackingFailed(ArchiverError):
-    """A capture could not be packed; it lies in the spool and is tried again by the next run."""
-
-
 def _packing_failed(spool: Spool, what: str) -> PackingFailed:
     return PackingFailed(
         f"capture {spool.capture_id}: packing failed: expected an evidence record, got {what}",
@@ -142,6 +153,7 @@ async def run_captures(
     jobs: int,
     progress: Progress,
     repeat: bool,
+    register: str = "",
     sealer: Sealer | None = None,
 ) -> AsyncIterator[CaptureSummary]:
     """Capture *seeds* into *store* and yield each capture when it is stored, in the order of finishing.
@@ -158,6 +170,8 @@ async def run_captures(
         jobs: Pages loaded at once, at least 1.
         progress: Is told what happens.
         repeat: Capture again what the store holds already.
+        register: Name of what the seeds come from; a run over it that was broken off is gone on with. Without
+            a name somebody waits for them: each is tried once, and now.
         sealer: Seals what was captured; None leaves captures unsealed.
 
     Raises:
@@ -166,7 +180,7 @@ async def run_captures(
     await asyncio.to_thread(begin_store, store)
     async with AsyncExitStack() as stack:
         run = await _start(stack, store, settings, progress, jobs)
-        captures = _everything(run, seeds, jobs, repeat=repeat)
+        captures = _everything(run, seeds, jobs, repeat=repeat, register=register)
         if sealer is None:
             async for summary in captures:
                 yield summary
@@ -185,13 +199,33 @@ def _seal_older(run: _Run, sealer: Sealer) -> None:
 
 
 async def _everything(
-    run: _Run, seeds: Iterable[Seed], jobs: int, *, repeat: bool
+    run: _Run, seeds: Iterable[Seed], jobs: int, *, repeat: bool, register: str
 ) -> AsyncIterator[CaptureSummary]:
     async for summary in _complete_leftovers(run):
         yield summary
-    wanted = seeds if repeat else _not_yet_captured(run, seeds)
-    async for summary in _capture_all(run, iter(wanted), jobs):
-        yield summary
+    await asyncio.to_thread(_bring_up_to_date, run)
+    done: asyncio.Queue[CaptureSummary] = asyncio.Queue()
+
+    async def take_over() -> None:
+        async for summary in _complete_leftovers(run):
+            done.put_nowait(summary)
+
+    async with begin(run.settings, run.progress, run.held, take_over, register=register) as schedule:
+        await schedule.enrol(seeds, repeat=repeat)
+        async for summary in work_through(run, schedule, jobs, done):
+            yield summary
+
+
+def _bring_up_to_date(run: _Run) -> None:
+    """Let the catalogue say what the store holds."""
+
+    def load(capture_id: str) -> CaptureSummary | None:
+        try:
+            return load_summary(run.store, capture_id)
+        except (ArchiverError, ManifestError):
+            return None
+
+    run.catalogue.sync(run.store.list_folders("captures/"), load)
 
 
 async def _start(
@@ -210,9 +244,8 @@ async def _start(
     rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots, settings.limits))
     catalogue = Catalogue(catalogue_path(cache, store.url))
     stack.callback(catalogue.close)
-    means = circumstances.environment(settings, facts)
     run = _Run(
-        store, settings, progress, rigs, packers, workers, catalogue, spool_root, means, clock, not_before
+        store, settings, progress, rigs, packers, workers, catalogue, spool_root, facts, {}, clock, not_before
     )
     stack.callback(lambda: run.packers.shutdown(wait=True, cancel_futures=True))
     return run
@@ -297,78 +330,3 @@ async def _complete_leftovers(run: _Run) -> AsyncIterator[CaptureSummary]:
         run.progress.problem(f"capture {summary.capture_id} of an earlier run: {how}")
         yield summary
     await asyncio.to_thread(browsers.clear_leftovers)
-
-
-def _not_yet_captured(run: _Run, seeds: Iterable[Seed]) -> Iterable[Seed]:
-    """Leave out seeds whose incident and URL the store holds a capture of."""
-
-    def load(capture_id: str) -> CaptureSummary | None:
-        try:
-            return load_summary(run.store, capture_id)
-        except (ArchiverError, ManifestError):
-            return None
-
-    run.catalogue.sync(run.store.list_folders("captures/"), load)
-    for seed in seeds:
-        held = [
-            one
-            for one in run.catalogue.find(incident_id=seed.incident_ids[0], url=seed.url)
-            if one.url == seed.url and one.completeness != "interrupted"
-        ]
-        if held:
-            run.progress.skipped(seed, f"captured before as {held[-1].capture_id}")
-        else:
-            yield seed
-
-
-async def _finish_one(
-    run: _Run, spool: Spool, done: asyncio.Queue[CaptureSummary], room: asyncio.Semaphore
-) -> None:
-    try:
-        done.put_nowait(await run.finish(spool))
-    except PackingFailed as error:
-        spool.let_go()
-        run.progress.failed(str(error))
-    finally:
-        room.release()
-
-
-async def _capture_all(run: _Run, seeds: Iterable[Seed], jobs: int) -> AsyncIterator[CaptureSummary]:
-    done: asyncio.Queue[CaptureSummary] = asyncio.Queue()
-    room = asyncio.Semaphore(jobs * WAITING_PER_JOB)
-
-    async def load(group: asyncio.TaskGroup) -> None:
-        for seed in seeds:
-            await room.acquire()
-            try:
-                spool = await run.capture(seed)
-            except BaseException:
-                room.release()
-                raise
-            group.create_task(_finish_one(run, spool, done, room))
-
-    async def all_of_it() -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(jobs):
-                group.create_task(load(group))
-
-    work = asyncio.create_task(all_of_it())
-    try:
-        while not (work.done() and done.empty()):
-            getting = asyncio.ensure_future(done.get())
-            await asyncio.wait({work, getting}, return_when=asyncio.FIRST_COMPLETED)
-            if getting.done():
-                yield getting.result()
-            else:
-                getting.cancel()
-        await work
-    except ExceptionGroup as failures:
-        raise _first(failures) from failures
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-
-
-def _first(failures: ExceptionGroup[Exception]) -> Exception:
-    found = failures.exceptions[0]
-    return _first(found) if isinstance(found, ExceptionGroup) else found

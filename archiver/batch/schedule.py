@@ -167,6 +167,7 @@ class Schedule:
     async def broke(self, job: Job, why: str) -> None:
         """Say that this program failed over the job; its spool is completed by the next run."""
         await asyncio.to_thread(self.queue.end, self.run_id, job, "waiting", reason=why)
+        self.progress.failed(why)
         self._let_go()
 
     async def end(self, *, whole: bool) -> None:

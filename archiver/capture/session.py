@@ -25,7 +25,6 @@ from archiver.capture.sitting import Sitting
 from archiver.spool import Spool, utc_text
 
 if TYPE_CHECKING:
-
     from playwright.async_api import Browser, BrowserContext, Download, Page, Request
 
     from archiver.capture.browser import BrowserHome

@@ -36,6 +36,7 @@ COMMANDS = {
     "show": "show:show",
     "open": "open:open_capture",
     "verify": "verify:verify",
+    "compare": "compare:compare_vantages",
     "crosscheck": "crosscheck:crosscheck",
     "seal": "seal:seal",
     "renew": "seal:renew",
