@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 
 from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.errors import UsageError
+from archiver.identity import fixed_parts
 from archiver.spool import utc_text
 from archiver.version import tool_version
 from manifests.beacon import Beacon, BeaconUnavailable, fetch_value
@@ -211,10 +212,10 @@ def request_of(
         "not_before": msgspec.to_builtins(not_before),
         "environment": means,
         "collector": {
-            "operator": settings.operator or None,
+            "staff_id": settings.actor,
             "organisation": settings.organisation or None,
         },
-        "commitments": [],
+        **fixed_parts(settings),
         "statement": {
             "when": f"{utc_text(requested_at)} (UTC), by the clock of the machine",
             "by_whom": settings.by_whom or None,

@@ -64,7 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         quorum: In how many of *stores* a capture must be confirmed to count as preserved.
         spool: Folder for captures in the making, which needs the room of a few captures.
         jobs: Pages captured at once.
-        operator: Who runs the captures, for the record; empty for not stated.
+        operator: Who runs the captures: fixed in the record by a salted digest, told in the annex alone.
+        access_ip: Address that the network provider gave, likewise.
         organisation: On whose behalf; empty for not stated.
         vantage: Name of the place that pages are seen from.
         vantage_country: Country of the network exit, two letters of ISO 3166-1; empty for not stated.
@@ -92,6 +93,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         trust: Trust file; empty for ``trust.toml`` in the configuration folder.
         tsa: Known time stamping authorities that a new trust file begins with.
         recipients: Public keys, age's or SSH's, that captures are encrypted to; empty to store them in plain.
+        annex_recipients: Public keys, age's or SSH's, that may open who made a capture, beside the annex key
+            of this installation.
         actor: Pseudonym under which the custody log names who acts here.
         view: How the browser presents itself.
         limits: Budgets of one capture.
@@ -108,6 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spool: Annotated[str, Meta(min_length=1, max_length=4_096)] = "~/.local/state/archiver/spool"
     jobs: Annotated[int, Meta(ge=1, le=32)] = 2
     operator: Line = ""
+    access_ip: Line = ""
     organisation: Line = ""
     vantage: Annotated[str, Meta(min_length=1, max_length=200)] = "default"
     vantage_country: Annotated[str, Meta(pattern="^([A-Z]{2})?$", max_length=2)] = ""
@@ -131,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trust: Line = ""
     tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ("digicert", "sectigo")
     recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
+    annex_recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
     actor: Annotated[str, Meta(min_length=1, max_length=100)] = "archiver"
     view: View = View()
     limits: Limits = Limits()

@@ -176,7 +176,7 @@ def open_signer(settings: Settings, ask: Ask | None) -> tuple[Signer, str] | Non
         agent = os.environ.get("SSH_AUTH_SOCK", "")
         return AgentSigner(parse_public_line(path.read_text()), Path(agent)), ""
     text = read_key_file(path)
-    passphrase = _passphrase(settings) or (ask() if ask else "")
+    passphrase = given_passphrase(settings) or (ask() if ask else "")
     if not passphrase:
         raise KeyLocked(
             f"signing key {path}: expected a passphrase, got none",
@@ -256,7 +256,8 @@ def _trust_own_log(where: Path, trust: Trust, key: LogKey) -> Trust:
     return trust
 
 
-def _passphrase(settings: Settings) -> str:
+def given_passphrase(settings: Settings) -> str:
+    """The passphrase from the environment or its file, or empty."""
     if given := os.environ.get(PASSPHRASE_VARIABLE):
         return given
     if not settings.key_passphrase_file:

@@ -6,6 +6,7 @@ exactly what is stored; it can be run again on the same spool after a kill and b
 
 from __future__ import annotations
 
+import base64
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from archiver.evidence import Sighting
 from archiver.formats.payload import document_name, write_document
 from archiver.formats.wacz import Page, write_wacz
 from archiver.formats.warc import WarcWriter
+from archiver.preservation.receipts import ANNEX_NAME
 from archiver.spool import Spool, utc_text
 from manifests.codec import encode
 from manifests.digests import digest_stream
@@ -91,6 +93,8 @@ class _Packing:
         if recipients := self._request.get("recipients"):
             record = conceal(self._spool.out, record, recipients)
         data = encode(record)
+        if annex := self._request.get("annex"):
+            (self._spool.out / ANNEX_NAME).write_bytes(base64.b64decode(annex))
         # Whole or absent: its presence says that packing was finished.
         part = self._spool.folder / "record.part"
         part.write_bytes(data)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from archiver.preservation.holding import hold_capture, is_held
-from archiver.preservation.receipts import put_receipt
+from archiver.preservation.receipts import ANNEX_NAME, keys_prefix, put_receipt
 from archiver.spool import utc_text
 from archiver.stores import copies_of
 from archiver.summary import capture_prefix
@@ -66,7 +66,7 @@ def store_capture(store: LockingStore, folder: Path, record: EvidenceRecord, dat
 
     Args:
         store: Where to.
-        folder: Holds exactly the artefacts of *record*.
+        folder: Holds exactly the artefacts of *record*, and the annex of who made it, if there is one.
         record: The evidence record.
         data: Its bytes.
 
@@ -80,6 +80,9 @@ def store_capture(store: LockingStore, folder: Path, record: EvidenceRecord, dat
             for artifact in record.artifacts
         ]
         receipts = [put.result() for put in puts]
+    annex = folder / ANNEX_NAME
+    if annex.exists():
+        receipts.append(store.put(f"{keys_prefix(record.capture_id)}{ANNEX_NAME}", annex))
     digest = digest_bytes(data).sha256
     for incident_id in record.incident_ids:
         link = link_of(record, incident_id, digest)

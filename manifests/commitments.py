@@ -13,11 +13,14 @@ import re
 import secrets
 from dataclasses import dataclass
 
+import msgspec
+
 from manifests.canonical import canonical_bytes
-from manifests.errors import VerificationError
+from manifests.errors import ManifestError, VerificationError
 from manifests.record_process import Commitment
 
 SALT_BYTES = 32
+MAX_OPENINGS_BYTES = 64 * 1024
 _SALT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -57,6 +60,32 @@ def open_commitment(commitment: Commitment, opening: Opening) -> str:
             hint="take the opening from the annex of this very capture",
         )
     return opening.value
+
+
+def parse_openings(data: bytes) -> tuple[str, tuple[Opening, ...]]:
+    """Read what ``archiver annex open --json`` printed: the capture's ID, and its opened facts.
+
+    Raises:
+        OpeningsMalformed: It is something else.
+    """
+    try:
+        found = msgspec.json.decode(data[: MAX_OPENINGS_BYTES + 1], type=_Opened)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OpeningsMalformed(
+            f"opened facts: expected capture_id and openings, got something else: {error}",
+            code="E391",
+            hint="give the output of `archiver annex open --json`",
+        ) from error
+    return found.capture_id, tuple(found.openings)
+
+
+class OpeningsMalformed(ManifestError):
+    """Bytes that are not opened facts."""
+
+
+class _Opened(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    capture_id: str
+    openings: list[Opening]
 
 
 def _digest(opening: Opening) -> str:

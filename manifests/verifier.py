@@ -2,7 +2,7 @@
 
 1. List the set: every entry is a plain file with a safe name.
 2. Read the evidence record: canonical JSON of a known format, whole and free of contradictions.
-3. It is the record of the capture and incident that the caller expects.
+3. It is the record of the capture and incident that the caller expects, and fixed the facts opened to him.
 4. Every listed file has the size, SHA-256 and BLAKE3 stated.
 5. The package is sound: ZIP, datapackage, index, pages, every WARC record (``wacz_check``).
 6. Files that the record says are in the package too are the same bytes there.
@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from manifests.canonical import MAX_JSON_BYTES
 from manifests.checkpoint import Checkpoint
 from manifests.codec import decode
+from manifests.commitments import Opening, open_commitment
 from manifests.digests import Digests, digest_stream
-from manifests.errors import MalformedRecord
+from manifests.errors import MalformedRecord, VerificationError
 from manifests.evidence_set import Entry, EvidenceSet, SetUnreadable, read_whole
-from manifests.findings import Code, Finding
+from manifests.findings import Code, Finding, shown
 from manifests.record import Artifact, EvidenceRecord
 from manifests.record_rules import observations
 from manifests.report import Report
@@ -76,10 +77,12 @@ class Expectation:
     Args:
         capture_id: ID the record must have; empty for any.
         incident_id: Incident the record must name; empty for any.
+        openings: Facts that somebody has opened, which the record must have fixed.
     """
 
     capture_id: str = ""
     incident_id: str = ""
+    openings: tuple[Opening, ...] = ()
 
 
 def verify_capture(
@@ -182,6 +185,22 @@ def _check_expectation(record: EvidenceRecord, expected: Expectation, report: Re
     if expected.incident_id and expected.incident_id not in record.incident_ids:
         got = ", ".join(record.incident_ids)
         report.findings.report(Code.RECORD_OF_OTHER_INCIDENT, f"file {RECORD}", expected.incident_id, got)
+    for opening in expected.openings:
+        _check_opening(record, opening, report)
+
+
+def _check_opening(record: EvidenceRecord, opening: Opening, report: Report) -> None:
+    subject = f"fact {opening.name}"
+    fixed = next((one for one in record.commitments if one.name == opening.name), None)
+    if fixed is None:
+        report.findings.report(Code.COMMITMENT_WRONG, subject, "a commitment", "none")
+        return
+    try:
+        value = open_commitment(fixed, opening)
+    except VerificationError:
+        report.findings.report(Code.COMMITMENT_WRONG, subject, f"what {fixed.digest} fixes", "another")
+    else:
+        report.proven.append(f"{shown(subject)}: the record fixed {shown(value)}")
 
 
 def _check_artifacts(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from archiver.cli.options import command, settings_of, store_option
+from archiver.cli.options import Command, command, settings_of, store_option
 from archiver.cli.output import print_json, print_lines
 from archiver.cli.stores import full_ids
 from archiver.confidential import (
@@ -28,14 +28,20 @@ from manifests.digests import digest_bytes
 from manifests.record import EvidenceRecord
 from storage.interface import Store
 
-identity_option = click.option(
-    "--identity",
-    "identity_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Your secret key: an age identity file, or an SSH private key without passphrase.",
-)
+
+def identity_file_option(*, required: bool) -> Callable[[Command], Command]:
+    """Add ``--identity``."""
+    return click.option(
+        "--identity",
+        "identity_file",
+        required=required,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Your secret key: an age identity file, or an SSH private key without passphrase.",
+    )
+
+
+identity_option = identity_file_option(required=True)
 
 
 @command("decrypt")

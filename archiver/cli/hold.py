@@ -39,7 +39,7 @@ def hold(
     Exit code 3 where a store keeps no locks and the hold binds this tool alone, 6 where one is out of reach.
     """
     settings = settings_of(config, store=store_url)
-    incident, why = check_incident_id(incident_id), _reason(reason)
+    incident, why = check_incident_id(incident_id), reason_text(reason)
     store = open_stores(settings)
     sealer = sealer_of(settings, store, [])
     done = hold_incident(store, incident, why, settings.actor)
@@ -61,7 +61,7 @@ def release(
 ) -> ExitCode:
     """Take the hold off INCIDENT; retention stays, and so does the hold of other incidents."""
     settings = settings_of(config, store=store_url)
-    incident, why = check_incident_id(incident_id), _reason(reason)
+    incident, why = check_incident_id(incident_id), reason_text(reason)
     store = open_stores(settings)
     sealer = required_sealer(settings, store)
     require_hold(store, incident)
@@ -83,7 +83,7 @@ def delete(
     Refused under retention or a hold, and without a signing key: the custody log keeps that it was there.
     """
     settings = settings_of(config, store=store_url)
-    why = _reason(reason)
+    why = reason_text(reason)
     store = open_stores(settings)
     (capture_id,) = full_ids(store, [capture])
     sealer = required_sealer(settings, store)
@@ -101,7 +101,8 @@ def _finish(store: LockingStore) -> None:
         say(f"warning: {clean(problem, 300)}")
 
 
-def _reason(text: str) -> str:
+def reason_text(text: str) -> str:
+    """Return the text of ``--reason``. Raises ``UsageError`` E178 without one."""
     text = check_text("--reason", text, MAX_REASON_CHARS).strip()
     if not text:
         raise UsageError("option --reason: expected a reason, got none", code="E178", hint="say why")

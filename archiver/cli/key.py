@@ -12,6 +12,7 @@ from archiver.cli.output import print_json, print_lines, say
 from archiver.config import Settings, trust_path
 from archiver.custodian import PASSPHRASE_VARIABLE, end_key, key_path, make_key, rotate_key
 from archiver.errors import ExitCode
+from archiver.identity import make_annex_key
 from manifests.keys import fingerprint, read_key_file
 from manifests.trust import TrustedKey
 
@@ -28,13 +29,16 @@ def key() -> None:
 @command("new")
 @_PRINCIPAL
 def new(*, principal: str, config: Path | None, as_json: bool) -> ExitCode:
-    """Make a signing key, protected by a passphrase, and trust it.
+    """Make a signing key, protected by a passphrase, and trust it; and a key for annexes (`archiver annex`).
 
     The passphrase comes from ARCHIVER_KEY_PASSPHRASE, from the file that the setting `key_passphrase_file`
     names, or is asked for.
     """
     settings = settings_of(config)
-    return _told(settings, make_key(settings, principal, _passphrase(settings)), as_json=as_json)
+    passphrase = _passphrase(settings)
+    made = make_key(settings, principal, passphrase)
+    make_annex_key(settings, passphrase)
+    return _told(settings, made, as_json=as_json)
 
 
 @command("rotate")

@@ -41,6 +41,7 @@ COMMANDS = {
     "seal": "seal:seal",
     "renew": "seal:renew",
     "key": "key:key",
+    "annex": "annex:annex",
     "trust": "trust:trust",
     "log": "log:log",
     "tsa": "tsa:tsa",

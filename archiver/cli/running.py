@@ -13,6 +13,7 @@ from archiver.cli.run_view import RunView
 from archiver.confidential import check_recipients
 from archiver.config import Settings
 from archiver.custodian import key_path
+from archiver.identity import unfixed
 from archiver.incidents.register import RowProblem, Seed
 from archiver.preservation.syncing import finish_copies
 from archiver.sealing import Sealer
@@ -48,7 +49,7 @@ def run_seeds(
     check_recipients(settings.recipients)
     store = open_stores(settings)
     begin_store(store)
-    _note(account, broken_promises(store, settings))
+    _note(account, [*broken_promises(store, settings), *unfixed(settings)])
     sealer = sealer_of(settings, store, account.problems)
     with RunView(account, error_console(), quiet=quiet) as view:
         asyncio.run(_run(seeds, settings, store, sealer, view, repeat=repeat, register=register))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from archiver.seen import SeenCheckpoints
 from archiver.stores import open_stores
 from manifests.canonical import MAX_JSON_BYTES
 from manifests.codec import decode
+from manifests.commitments import MAX_OPENINGS_BYTES, Opening, parse_openings
 from manifests.custody_event import CustodyEvent, new_event
 from manifests.explain import explain
 from manifests.log_check import Seen
@@ -53,6 +54,14 @@ MAX_EVENTS = 200
     help="A checkpoint of the custody log that was published or kept elsewhere; repeatable.",
 )
 @click.option(
+    "--opened",
+    "opened_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Facts that `archiver annex open --json` printed, to be held to the record; repeatable.",
+)
+@click.option(
     "--explain",
     "as_script",
     is_flag=True,
@@ -65,6 +74,7 @@ def verify(
     every: bool,
     trust_file: Path | None,
     checkpoint_files: tuple[Path, ...],
+    opened_files: tuple[Path, ...],
     as_script: bool,
     store_url: str | None,
     config: Path | None,
@@ -92,7 +102,8 @@ def verify(
     if as_script:
         return _explain(targets, settings, trust or Trust(), as_json=as_json)
     given = [read_given(path, trust or Trust()) for path in checkpoint_files]
-    run = _Run(settings, trust, given, quiet=as_json)
+    opened = dict(_opened(path) for path in opened_files)
+    run = _Run(settings, trust, given, opened, quiet=as_json)
     places = [whole_store(open_stores(settings))] if every else _named(targets, settings)
     for place in places:
         run.verify(place)
@@ -103,11 +114,18 @@ class _Run:
     """What is verified by one command, and what came of it."""
 
     def __init__(
-        self, settings: Settings, trust: Trust | None, given: Sequence[Seen], *, quiet: bool
+        self,
+        settings: Settings,
+        trust: Trust | None,
+        given: Sequence[Seen],
+        opened: Mapping[str, tuple[Opening, ...]],
+        *,
+        quiet: bool,
     ) -> None:
         self._settings = settings
         self._trust = trust
         self._given = given
+        self._opened = opened
         self._quiet = quiet
         self._check: SealCheck | None = seal_check(trust, datetime.now(UTC)) if trust else None
         self._reports: list[Report] = []
@@ -118,7 +136,8 @@ class _Run:
         """Verify the captures of a place, then the log that holds them."""
         reports = []
         for target in place.targets(self._unfinished):
-            expected = Expectation(capture_id=target.capture_id)
+            openings = self._opened.get(target.capture_id, ())
+            expected = Expectation(capture_id=target.capture_id, openings=openings)
             report = verify_capture(target.files, target.subject, expected=expected, seal_check=self._check)
             reports.append(report)
             self._show(report)
@@ -161,6 +180,18 @@ class _Run:
     def _show(self, report: Report) -> None:
         if not self._quiet:
             print_lines(report_lines(report))
+
+
+def _opened(path: Path) -> tuple[str, tuple[Opening, ...]]:
+    try:
+        with path.open("rb") as file:
+            return parse_openings(file.read(MAX_OPENINGS_BYTES + 1))
+    except OSError as error:
+        raise UsageError(
+            f"opened facts {path}: expected a readable file, got {error.strerror}",
+            code="E297",
+            hint="check the path",
+        ) from error
 
 
 def _named(targets: Sequence[str], settings: Settings) -> Iterator[Place]:

@@ -23,6 +23,7 @@ from storage.interface import Receipt, Store
 
 FORMAT = "storage-receipt/1"
 DELETED = "deleted.json"
+ANNEX_NAME = "annex.age"
 MAX_RECEIPT_BYTES = 4 * 1024 * 1024
 
 
@@ -47,7 +48,7 @@ def receipts_prefix(capture_id: str) -> str:
 
 
 def keys_prefix(capture_id: str) -> str:
-    """Return the prefix of the keys of a confidential capture that later recipients open."""
+    """Return the prefix of what only recipients open: later keys of a confidential capture, and its annex."""
     return f"keys/{capture_id}/"
 
 
