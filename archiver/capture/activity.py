@@ -25,6 +25,8 @@ ENDLESS_TYPES = frozenset({"eventsource", "websocket", "media", "ping"})
 
 MAX_URL_CHARS = 32 * 1024 * 1024
 """Of all addresses that are listed; a page can ask for addresses of 2 MB each."""
+MOMENT_S = 0.1
+"""So long after the last sign of a request no further one is waited for."""
 POPUP_STORM = 4
 """So many times the budget of popups is no page that wants to show something."""
 RENAMES_PER_REDIRECT = 10
@@ -176,6 +178,17 @@ class Activity:
 
         Args:
             quiet_ms: How long it must stay quiet.
+    @property
+    def under_way(self) -> frozenset[Request]:
+        """The requests that have not ended, of every type."""
+        return frozenset(self._entries)
+
+    async def answered(self, but: frozenset[Request]) -> None:
+        """Wait until every request has ended *but* these, and no further one has begun for a moment."""
+        self._changed_at = time.monotonic()
+        while self._entries.keys() - but or time.monotonic() - self._changed_at < MOMENT_S:  # noqa: ASYNC110  # silence sets no event
+            await asyncio.sleep(MOMENT_S / 5)
+
             budget_ms: When to give up.
             received: Bytes received so far, by the relay.
 

@@ -39,6 +39,10 @@ QUIET_MS = 300
 """Silence that counts as loaded. Playwright's own network idle is 500; the second wait after scrolling
 makes up for the difference."""
 
+LEAVE_MS = 2_000
+"""For what a page sends when it is left, and the answers."""
+NOWHERE = "about:blank"
+
 MAX_DOWNLOADS_LISTED = 100
 DOWNLOAD_BEGINS_MS = 5_000
 IS_DOWNLOAD = "Download is starting"
@@ -242,6 +246,7 @@ class _Session:
             watch.cancel()
         if self.context is not None:
             with contextlib.suppress(PlaywrightError, TimeoutError):
+            await self._leave(self.context)
                 await asyncio.wait_for(self.context.close(), 10)
         self._take_stock(await self.tape.close())
         self.seen["finished_at"] = utc_text(datetime.now(UTC))
@@ -266,6 +271,18 @@ class _Session:
         self.job.spool.write_observed(self.seen)
 
     def _take_stock(self, status: TapeStatus) -> None:
+    async def _leave(self, context: BrowserContext) -> None:
+        """Leave the pages as a visitor does, and let what they send then out, before the recording ends."""
+        if self.activity is None or self.brake is None or self.brake.stopped or "crashed" in self.seen:
+            return
+        with contextlib.suppress(PlaywrightError, TimeoutError):
+            async with asyncio.timeout(LEAVE_MS / 1000):
+                before = self.activity.under_way
+                leaving = [_go_nowhere(page) for page in context.pages]
+                await asyncio.gather(*leaving, return_exceptions=True)
+                await self.activity.answered(before)
+        self.notes.step("leave", NOWHERE)
+
         """Name what ended early, and why."""
         limits = self.job.limits
         self._copy_keys()
@@ -298,3 +315,11 @@ class _Session:
             )
         else:
             self.notes.exhibits += made
+
+
+async def _go_nowhere(page: Page) -> None:
+    # A closed page takes the answers with it, and one that is led away may be gone before its last script
+    # has run; one that leaves by itself runs that first.
+    with contextlib.suppress(PlaywrightError):  # its answer may be lost with the page that gives it
+        await page.evaluate("address => location.replace(address)", NOWHERE)
+    await page.wait_for_url(NOWHERE, wait_until="commit")
