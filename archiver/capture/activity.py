@@ -171,13 +171,6 @@ class Activity:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def quiet(self, quiet_ms: int, budget_ms: int, received: Callable[[], Awaitable[int]]) -> bool:
-        """Wait until nothing is under way and nothing has begun or ended for *quiet_ms*.
-
-        Requests that are open but have moved no byte for ten times *quiet_ms* (long polls) do not count.
-
-        Args:
-            quiet_ms: How long it must stay quiet.
     @property
     def under_way(self) -> frozenset[Request]:
         """The requests that have not ended, of every type."""
@@ -189,6 +182,13 @@ class Activity:
         while self._entries.keys() - but or time.monotonic() - self._changed_at < MOMENT_S:  # noqa: ASYNC110  # silence sets no event
             await asyncio.sleep(MOMENT_S / 5)
 
+    async def quiet(self, quiet_ms: int, budget_ms: int, received: Callable[[], Awaitable[int]]) -> bool:
+        """Wait until nothing is under way and nothing has begun or ended for *quiet_ms*.
+
+        Requests that are open but have moved no byte for ten times *quiet_ms* (long polls) do not count.
+
+        Args:
+            quiet_ms: How long it must stay quiet.
             budget_ms: When to give up.
             received: Bytes received so far, by the relay.
 

@@ -245,8 +245,8 @@ class _Session:
         for watch in self.watches:
             watch.cancel()
         if self.context is not None:
-            with contextlib.suppress(PlaywrightError, TimeoutError):
             await self._leave(self.context)
+            with contextlib.suppress(PlaywrightError, TimeoutError):
                 await asyncio.wait_for(self.context.close(), 10)
         self._take_stock(await self.tape.close())
         self.seen["finished_at"] = utc_text(datetime.now(UTC))
@@ -270,7 +270,6 @@ class _Session:
         }
         self.job.spool.write_observed(self.seen)
 
-    def _take_stock(self, status: TapeStatus) -> None:
     async def _leave(self, context: BrowserContext) -> None:
         """Leave the pages as a visitor does, and let what they send then out, before the recording ends."""
         if self.activity is None or self.brake is None or self.brake.stopped or "crashed" in self.seen:
@@ -283,6 +282,7 @@ class _Session:
                 await self.activity.answered(before)
         self.notes.step("leave", NOWHERE)
 
+    def _take_stock(self, status: TapeStatus) -> None:
         """Name what ended early, and why."""
         limits = self.job.limits
         self._copy_keys()
