@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,24 +12,7 @@ from tests.corpus.running import SCRIPTED, CorpusRun, corpus_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("corpus")]
 
-ASKED_FOR = """
-/b/gzip /b/br /b/zstd /b/deflate /b/chunked-trailers /b/close /b/length-long /b/length-short /b/gzip-corrupt
-/status/204 /status/205 /status/404 /status/410 /status/451 /redirect/301 /redirect/302 /redirect/303
-/redirect/307 /redirect/308 /etag/a /same/a /h/cookies /h/duplicate /h/latin1 /text/idn
-/worker-dedicated.js /worker-nested.js /worker-shared.js /worker-service.js /worker/update.js
-/text/from-worker /text/from-blob-worker /text/from-module-worker /text/synchronously-from-nested-worker
-/text/from-shared-worker /text/cached-at-install /text/in-its-place /text/through-service-worker
-/cancel/frame-1 /cancel/image /cancel/fetch /text/frame-in-frame /text/from-frame
-/img/12.png /img/13.png /img/14.png /img/7.png /imported-deeper.css /font/80.woff2
-/text/prefetched /media/short.wav /media/long.wav /media/ranged.wav /hls/segment-2.ts /hls/native.m3u8
-/echo/json /echo/binary /echo/multipart /echo/form /echo/streamed /echo/keepalive /echo/beacon
-/echo/beacon-blob /echo/beacon-at-unload /echo/beacon-when-hidden /echo/keepalive-at-unload
-/cors/preflight /cors/refused /cors/blocked /orb/json /report/csp
-/socket/one /socket/kept-open /events/ends /events/open /b/drip
-/ends/reset /ends/reset-chunked /ends/nothing /ends/connection /ends/cut
-/text/popup /img/52.png /img/53.png /img/57.png /text/xhr /favicon.ico /refresh /landed /img/73.png
-/direct/paper.pdf /direct/picture.png /direct/data.json /direct/table.csv /direct/bundle.zip /direct/saved.bin
-""".split()
+CASES = Path(__file__).parents[1] / "corpus" / "cases.txt"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +33,7 @@ def test_every_exchange_is_held_byte_for_byte(run: CorpusRun):
 def test_the_hard_cases_were_asked_for(run: CorpusRun):
     """No measure is met because its case never came about: the server was asked for each of them."""
     paths = {urlsplit(served.url).path for served in run.served}
-    assert [path for path in ASKED_FOR if path not in paths] == []
+    assert [path for path in CASES.read_text().split() if path not in paths] == []
 
 
 def test_every_page_came_to_its_end_before_its_exhibits_were_taken(run: CorpusRun):
@@ -104,7 +88,11 @@ def test_equal_is_called_equal(pair):
         ("number", 0, "recall"),
         ("request_head", b"POST /y HTTP/1.1\r\n\r\n", "request heads exact"),
         ("request_body", b"", "request bodies exact"),
-        ("response_head", b"HTTP/1.1 200 OK\r\nx-exchange: 1\r\nContent-Length: 4\r\n\r\n", "response heads exact"),
+        (
+            "response_head",
+            b"HTTP/1.1 200 OK\r\nx-exchange: 1\r\nContent-Length: 4\r\n\r\n",
+            "response heads exact",
+        ),
         ("response_body", b"bodY", "encoded bodies equal"),
         ("response_body", b"bod", "encoded bodies equal"),
         ("response_body", b"bodyy", "encoded bodies equal"),
@@ -121,7 +109,12 @@ def test_a_difference_is_found_and_named(pair, part, value, measure):
 
 @pytest.mark.parametrize(
     ("cut", "body", "truncated"),
-    [("server", b"bod", "disconnect"), ("server", b"", ""), ("client", b"bXd", "disconnect"), ("client", b"bo", "")],
+    [
+        ("server", b"bod", "disconnect"),
+        ("server", b"", ""),
+        ("client", b"bXd", "disconnect"),
+        ("client", b"bo", ""),
+    ],
 )
 def test_a_partial_body_that_is_not_kept_is_found(pair, cut, body, truncated):
     """What was cut off must be there to its last byte, or be a beginning that is marked."""

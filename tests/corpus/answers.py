@@ -116,9 +116,7 @@ def bodies() -> dict[str, Answer]:
         **{name: coded(name) for name in CODERS},
         "gzip-twice": coded("gzip, gzip"),
         "gzip-br": coded("gzip, br"),
-        "deflate-raw": Answer(
-            fields=[(b"Content-Encoding", b"deflate")], body=raw_deflate(TEXT), plain=TEXT
-        ),
+        "deflate-raw": Answer(fields=[(b"Content-Encoding", b"deflate")], body=raw_deflate(TEXT), plain=TEXT),
         "gzip-members": Answer(fields=coding, body=two, plain=TEXT),
         "gzip-corrupt": Answer(fields=coding, body=zipped.body[:600] + b"\0" * 40, plain=None),
         "gzip-cut": replace(zipped, body=zipped.body[:-9], plain=None),
@@ -154,7 +152,9 @@ def heads() -> dict[str, Answer]:
     return {
         "cookies": Answer(body=b"set", fields=cookies),
         "duplicate": Answer(body=b"d", fields=[(b"X-Same", b"1"), (b"x-SAME", b"2"), (b"X-Same", b"1")]),
-        "latin1": Answer(body=b"l", fields=[(b"X-Name", b"M\xfcller \xa9 caf\xe9"), (b"X-Utf", "сот".encode())]),
+        "latin1": Answer(
+            body=b"l", fields=[(b"X-Name", b"M\xfcller \xa9 caf\xe9"), (b"X-Utf", "сот".encode())]
+        ),
         "spaces": Answer(body=b"s", fields=[(b"X-Wide", b"a   b"), (b"X-Empty", b"")]),
         "large": Answer(body=b"x", fields=[(b"X-Large-%d" % n, b"v" * 2000) for n in range(20)]),
         "early-hints": Answer(
@@ -314,7 +314,9 @@ class Site:
 
     def _endless(self) -> Answer:
         body = contents.noise(4_000_000)
-        return Answer(body=body, kind=b"application/octet-stream", pieces=20_000, pause_s=0.02, fields=[*CORS])
+        return Answer(
+            body=body, kind=b"application/octet-stream", pieces=20_000, pause_s=0.02, fields=[*CORS]
+        )
 
     def _media(self, request: Request, name: str) -> Answer:
         data = contents.wav(60 if "long" in name else 2)
@@ -356,7 +358,10 @@ class Site:
         if name == "blocked":
             return Answer(200, body=b"not for you")
         if request.method == "OPTIONS":
-            allow = [(b"Access-Control-Allow-Methods", b"PUT, DELETE"), (b"Access-Control-Allow-Headers", b"*")]
+            allow = [
+                (b"Access-Control-Allow-Methods", b"PUT, DELETE"),
+                (b"Access-Control-Allow-Headers", b"*"),
+            ]
             if name == "refused":
                 return Answer(403, body=b"no", fields=[(b"Content-Type", b"text/plain")])
             return Answer(204, framing="none", fields=[*CORS, *allow])

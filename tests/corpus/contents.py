@@ -17,7 +17,9 @@ MIB = 1024 * 1024
 def words(size: int, seed: int = 0) -> bytes:
     """Text of exactly *size* bytes that compresses as text does."""
     rng = random.Random(seed)
-    made = [rng.choice(["алаң", "жаңбыр", "сот", "evidence", "court", "page", "\n"]) for _ in range(size // 4)]
+    made = [
+        rng.choice(["алаң", "жаңбыр", "сот", "evidence", "court", "page", "\n"]) for _ in range(size // 4)
+    ]
     return " ".join(made).encode()[:size].decode(errors="ignore").encode().ljust(size, b".")
 
 

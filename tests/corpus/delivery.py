@@ -8,7 +8,6 @@ from typing import Protocol
 from tests.corpus.answers import Answer, Fields
 from tests.corpus.log import Served
 
-
 MAX_WAIT_S = 20
 
 

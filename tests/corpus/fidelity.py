@@ -1,4 +1,4 @@
-"""Holds what a package has against what the corpus server sent and was asked: counts, and every difference."""
+"""Holds what a package has against what the corpus server sent and was asked: counts, and differences."""
 
 from __future__ import annotations
 

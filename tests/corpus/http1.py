@@ -36,7 +36,8 @@ class _Out1:
         await self._send(head)
 
     async def head(self, answer: Answer) -> None:
-        fields = [(b"X-Exchange", b"%d" % self._served.number), (b"Content-Type", answer.kind), *answer.fields]
+        number = (b"X-Exchange", b"%d" % self._served.number)
+        fields = [number, (b"Content-Type", answer.kind), *answer.fields]
         if answer.framing == "chunked" and not self._bodyless:
             self._chunked, self._extensions = True, answer.extensions
             fields += [(b"Transfer-Encoding", b"chunked")]
@@ -69,8 +70,7 @@ class _Out1:
             await _reset(self._writer)
 
     async def until_gone(self) -> None:
-        while not self._writer.transport.is_closing():
-            await asyncio.sleep(0.05)
+        await self._writer.wait_closed()
         raise Gone
 
     async def _send(self, data: bytes) -> None:
@@ -96,7 +96,8 @@ async def _reset(writer: asyncio.StreamWriter) -> None:
     """Reset the connection as soon as the peer's kernel holds all that was sent."""
     sock: socket.socket = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):
-        while writer.transport.get_write_buffer_size() or _unsent_bytes(sock):
+        # The kernel tells nobody when its queue is empty.
+        while writer.transport.get_write_buffer_size() or _unsent_bytes(sock):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -188,13 +188,15 @@ class _Out2:
     async def frames(self, data: bytes) -> None:
         """Send *data* as the windows allow."""
         h2 = self._connection.h2
-        while data:
+        place = 0
+        while place < len(data):
             async with self._connection.moved:
                 await self._connection.moved.wait_for(lambda: self._lost or self._window() > 0)
             if self._lost:
                 raise Gone
-            size = min(self._window(), h2.max_outbound_frame_size, len(data))
-            piece, data = data[:size], data[size:]
+            size = min(self._window(), h2.max_outbound_frame_size)
+            piece = data[place : place + size]
+            place += size
             await self._do(lambda piece=piece: h2.send_data(self._number, piece))
 
     def _window(self) -> int:

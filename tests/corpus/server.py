@@ -61,12 +61,8 @@ async def _listen(site: Site, log: Log, authority: trustme.CA) -> dict[str, asyn
     limit = http1.MAX_HEAD_BYTES
     return {
         "http": await asyncio.start_server(plain, ADDRESS, 0, limit=limit),
-        "h1": await asyncio.start_server(
-            secure, ADDRESS, 0, limit=limit, ssl=_tls(authority, ["http/1.1"])
-        ),
-        "h2": await asyncio.start_server(
-            http2.handler(site, log), ADDRESS, 0, ssl=_tls(authority, ["h2"])
-        ),
+        "h1": await asyncio.start_server(secure, ADDRESS, 0, limit=limit, ssl=_tls(authority, ["http/1.1"])),
+        "h2": await asyncio.start_server(http2.handler(site, log), ADDRESS, 0, ssl=_tls(authority, ["h2"])),
     }
 
 
