@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import urljoin, urlsplit
 
 from archiver.capture.outcome import Facts
 from archiver.capture.outcome import Outcome as Judgement
@@ -70,12 +70,27 @@ class Sighting:
         return cls(
             url=exchange.url,
             status=exchange.status,
-            location=urljoin(exchange.url, location) if location else "",
+            location=_joined(exchange.url, location) if location else "",
             connection=exchange.connection,
             ip=exchange.ip,
             truncated=exchange.truncated or "",
             body_bytes=body.size_bytes if body else 0,
         )
+
+
+def _joined(base: str, location: str) -> str:
+    """Resolve a ``Location``; one that is no URL is kept as the server wrote it."""
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        return location
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").strip("[]")
+    except ValueError:
+        return ""
 
 
 def main_chain(url: str, sightings: Sequence[Sighting]) -> list[Sighting]:
@@ -84,14 +99,14 @@ def main_chain(url: str, sightings: Sequence[Sighting]) -> list[Sighting]:
     for sighting in sightings:
         by_url.setdefault(sighting.url, []).append(sighting)
     chain: list[Sighting] = []
-    current = urldefrag(url).url
+    current = url.partition("#")[0]
     if "/" not in current.split("://", 1)[-1]:
         current += "/"
     while (found := by_url.get(current)) and len(chain) < 50:
         chain.append(found.pop(0))
         if not chain[-1].location:
             break
-        current = urldefrag(chain[-1].location).url
+        current = chain[-1].location.partition("#")[0]
     return chain
 
 
@@ -122,18 +137,22 @@ def facts_to_judge(
     url: str, observed: dict[str, Any], decoded: Decoded, shown: Target, *, text: str, is_document: bool
 ) -> Facts:
     """Collect what the outcome rules may look at."""
-    host = url.split("://", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0].lower()
-    failures = [r for r in decoded.refusals if r.host.lower() in {host, _idna(host)}]
+    # Where the redirects led is what could be reached or not.
+    host = _host(shown.redirects[-1].location if shown.redirects else url)
+    failures = [r for r in decoded.refusals if r.host.lower().strip("[]") in {host, _idna(host)}]
     crashed = observed.get("crashed", "") if observed else "the capture was interrupted"
+    load_error = observed.get("load_error") or observed.get("broken_off", "")
+    arrived = shown.http_status is not None and not load_error
     return Facts(
         url=url,
         final_url=shown.final_url or "",
         status=shown.http_status,
         title=shown.title or "",
         text=text,
-        load_error=observed.get("load_error") or observed.get("broken_off", ""),
+        load_error=load_error,
         network_errors=tuple(dict.fromkeys(f"{r.stage}: {r.reason}" for r in failures)),
-        refused_by_guard=bool(failures) and all(r.stage == "guard" for r in failures),
+        # A page that arrived may ask for more at its own host and be refused that.
+        refused_by_guard=not arrived and bool(failures) and all(r.stage == "guard" for r in failures),
         crashed=crashed,
         is_document=is_document,
         is_shown=any(one["role"].startswith("screenshot") for one in observed.get("exhibits", [])),
@@ -297,7 +316,7 @@ def recording(
     """Hold the wire against what the browser reported."""
     on_wire = {sighting.url for sighting in sightings}
     reported = [r for r in observed.get("requests", []) if "status" in r and not r.get("from_service_worker")]
-    missing = [r for r in reported if urldefrag(r["url"]).url not in on_wire]
+    missing = [r for r in reported if r["url"].partition("#")[0] not in on_wire]
     return Recording(
         exchange_count=len(sightings),
         response_count=sum(s.status is not None for s in sightings),

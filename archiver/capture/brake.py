@@ -17,7 +17,7 @@ from playwright.async_api import Error as PlaywrightError
 if TYPE_CHECKING:
     from playwright.async_api import CDPSession
 
-STOP_TIMEOUT_S = 5
+STOP_TIMEOUT_S = 10
 """For the browser to take the order; a page that hangs outside of its scripts may not."""
 _DOCUMENTS = {"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}
 _EVERYTHING = {"urlPattern": "*", "requestStage": "Request"}
@@ -30,17 +30,16 @@ class Brake:
         cdp: A session of the page.
 
     Attributes:
-        stopped: Whether the page was stopped.
         refused: Where the held page wanted to go, at most ``MAX_REFUSED`` addresses.
     """
 
     MAX_REFUSED = 20
 
     def __init__(self, cdp: CDPSession) -> None:
-        self.stopped = False
         self.refused: list[str] = []
         self._cdp = cdp
         self._frame = ""
+        self._stopping: asyncio.Future[bool] | None = None
         self._answers: set[asyncio.Task[None]] = set()
 
     async def hold(self) -> None:
@@ -52,14 +51,21 @@ class Brake:
             await self._cdp.send("Fetch.enable", {"patterns": [_DOCUMENTS]})
 
     async def stop(self) -> bool:
-        """End the page's scripts and requests; a second call does nothing.
+        """End the page's scripts and requests; whoever asks again waits for the same order.
 
         Returns:
             Whether the browser took the order in time. If not, only closing the page ends it.
         """
-        if self.stopped:
-            return True
-        self.stopped = True
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop())
+        return await asyncio.shield(self._stopping)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the page was told to stop."""
+        return self._stopping is not None
+
+    async def _stop(self) -> bool:
         if not self._frame:
             self._cdp.on("Fetch.requestPaused", self._paused)
         orders: list[tuple[str, dict[str, Any]]] = [

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TILE_PX = 8192
 """Height of one screenshot tile in device pixels: half of Chromium's largest texture, so never cut."""
 
-SLICE_CHARS = 4 * 1024 * 1024
+SLICE_CHARS = 1024 * 1024
 """Of a long text, taken from the page in one message, so that a bomb never stands in our memory whole."""
 PDF_CHUNK_BYTES = 1024 * 1024
 MAX_MHTML_DOM_CHARS = 8 * 1024 * 1024

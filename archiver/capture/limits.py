@@ -55,7 +55,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redirects: int = 50
     frames: int = 1_000
     browser_memory_bytes: int = 3 * GIB
-    process_threads: int = 400
+    process_threads: int = 150
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -140,7 +140,7 @@ class _Session:
         cdp.on("Security.visibleSecurityStateChanged", self._security)
         await cdp.send("Security.enable")
         await self._load(page)
-        if not {"crashed", "is_download", "out_of_hand"}.isdisjoint(self.seen):
+        if "crashed" in self.seen or "is_download" in self.seen:
             return
         limits, view = self.job.limits, self.job.view
         maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, view, limits)
@@ -159,9 +159,7 @@ class _Session:
         """Stop a page that has used up a budget, and take what it shows then."""
         await activity.over_budget.wait()
         activity.close_popups()
-        if not await brake.stop():
-            self.notes.problems.append("exhibits: not taken, the page took no order to stop")
-            self.seen["out_of_hand"] = True
+        await brake.stop()
         self.loaded.set()
 
     def _lost(self, how: str) -> None:
@@ -211,7 +209,8 @@ class _Session:
     async def _settle(self, name: str) -> None:
         assert self.activity is not None
         budget = self.job.limits.settle_ms
-        if not await self.activity.quiet(QUIET_MS, budget, self._received):
+        quiet = await self.activity.quiet(QUIET_MS, budget, self._received)
+        if not quiet and not self.activity.over_budget.is_set():
             self.notes.over("settle_ms", f"{name}: expected a quiet network within {budget} ms, got traffic")
         self._copy_keys()
         self.notes.step("wait", f"until {QUIET_MS} ms passed without traffic ({name})")
