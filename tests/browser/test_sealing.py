@@ -33,7 +33,7 @@ def test_a_capture_is_sealed_and_passes(custodian, tmp_path):
         captures = custodian.capture(PAGE, GONE, code=3)
     assert {one["state"] for one in captures} == {"sealed"}
     told = custodian.run("verify", "--all")
-    assert {report["overall"] for report in told["reports"]} == {"passed"}
+    assert {report["overall"] for report in told["reports"] + told["logs"]} == {"passed"}
     events = custodian.run("log", "show")["events"]
     assert [event["type"] for event in events].count("captured") == 2
     assert [event["type"] for event in events].count("sealed") == 2
@@ -54,7 +54,7 @@ def test_without_an_authority_in_reach_a_capture_stays_signed_until_it_is_sealed
         trust(custodian, authority)
         done = custodian.run("seal", "--pending")
     assert [each["state"] for each in done["captures"]] == ["sealed"]
-    custodian.run("verify", "--all")
+    custodian.run("verify", "--all")  # its log, too
     assert custodian.run("list")["captures"][0]["state"] == "sealed"
 
 
@@ -128,7 +128,7 @@ def test_a_published_checkpoint_shows_a_log_that_was_rolled_back(custodian, tmp_
         trust(custodian, authority)
         custodian.capture(GONE, code=3)
         before = {path: path.read_bytes() for path in (custodian.store / "log").rglob("*") if path.is_file()}
-        custodian.capture(GONE, options=("--again",), code=3)
+        custodian.capture(PAGE)
     told = custodian.run("log", "publish", str(tmp_path / "copies"))
     (copy,) = told["written"]
     assert custodian.run("log", "check", "--against", copy)["findings"] == []
@@ -138,3 +138,14 @@ def test_a_published_checkpoint_shows_a_log_that_was_rolled_back(custodian, tmp_
         path.write_bytes(data)
     found = custodian.run("log", "check", "--against", copy, code=4)
     assert found["findings"], "a shorter log than the one that was published"
+
+
+def test_a_record_names_nobody_and_the_annex_does(custodian):
+    """Operator and machine are fixed by digests in the stored record; the annex tells them, and they fit."""
+    named = replace(custodian, extra=custodian.extra | {"ARCHIVER_OPERATOR": "Aigerim Collector"})
+    (one,) = named.capture(PAGE, code=3)
+    assert b"Aigerim" not in named.file(one, "record.json").read_bytes()
+    assert "collector.operator" in {each["name"] for each in named.record(one)["commitments"]}
+    told = named.run("annex", "open", one["capture_id"], "--reason", "a test")
+    assert "Aigerim Collector" in {each["value"] for each in told["openings"]}
+    assert not [path for path in named.store.rglob("*") if path.is_file() and b"Aigerim" in path.read_bytes()]
