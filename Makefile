@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format bench lock clean
+.PHONY: assets demo test lint format bench lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -16,10 +16,10 @@ WORKERS := 2
 # `make demo STORE=s3` runs on an S3 server of this machine instead of in a folder.
 STORE ?= folder
 
-demo: .make/demo .make/browser $(if $(filter s3,$(STORE)),.make/dev)
+demo: .make/demo .make/browser .make/assets $(if $(filter s3,$(STORE)),.make/dev)
 	$(BIN)/python -m examples.demo $(STORE)
 
-test: .make/dev .make/browser .make/tools
+test: .make/dev .make/browser .make/assets .make/tools
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: .make/dev
@@ -58,6 +58,12 @@ clean:
 .make/browser: .make/demo scripts/browser.sh
 	scripts/browser.sh
 	touch $@
+
+assets: .make/assets
+
+.make/assets: .make/venv scripts/assets.sh archiver/assets/npm.lock
+	scripts/assets.sh
+	mkdir -p .make && touch $@
 
 .make/tools: scripts/tools.sh
 	scripts/tools.sh

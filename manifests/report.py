@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from manifests.findings import Area, Code, Finding, Findings, Severity, shown
 from manifests.record import EvidenceRecord
 
 REPORT_FORMAT = "verification-report/1"
+RESULT_FORMAT = "verification/1"
 
 
 class Verdict(enum.Enum):
@@ -70,6 +71,26 @@ def _verdict(findings: list[Finding]) -> Verdict:
     if Severity.FAILURE in severities:
         return Verdict.FAILED
     return Verdict.INDETERMINATE if Severity.INDETERMINATE in severities else Verdict.PASSED
+
+
+def result_object(
+    verdict: Verdict, reports: Iterable[Report], logs: Iterable[Report], unfinished: Iterable[str]
+) -> dict[str, Any]:
+    """What one verification found, as JSON values; ``manifests.report_schema`` is its schema.
+
+    Args:
+        verdict: Of everything together.
+        reports: Of the captures.
+        logs: Of the custody logs.
+        unfinished: IDs of captures without a record.
+    """
+    return {
+        "format": RESULT_FORMAT,
+        "overall": verdict.value,
+        "reports": [report_object(report) for report in reports],
+        "logs": [report_object(report) for report in logs],
+        "unfinished": list(unfinished),
+    }
 
 
 def report_object(report: Report) -> dict[str, Any]:

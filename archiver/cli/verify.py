@@ -25,12 +25,11 @@ from manifests.commitments import MAX_OPENINGS_BYTES, Opening, parse_openings
 from manifests.custody_event import CustodyEvent, new_event
 from manifests.explain import explain
 from manifests.log_check import Seen
-from manifests.report import Report, Verdict, report_lines, report_object
+from manifests.report import Report, Verdict, report_lines, result_object
 from manifests.seal_check import seal_check
 from manifests.trust import Trust
 from manifests.verifier import MAX_SEAL_FILE_BYTES, SEAL_PREFIX, Expectation, SealCheck, verify_capture
 
-RESULT_FORMAT = "verification/1"
 MAX_EVENTS = 200
 """Captures that did not pass and are named in the custody log one by one."""
 
@@ -161,15 +160,7 @@ class _Run:
             )
         verdict = _worst([*self._reports, *self._logs], self._unfinished)
         if self._quiet:
-            print_json(
-                {
-                    "format": RESULT_FORMAT,
-                    "overall": verdict.value,
-                    "reports": [report_object(report) for report in self._reports],
-                    "logs": [report_object(report) for report in self._logs],
-                    "unfinished": self._unfinished,
-                }
-            )
+            print_json(result_object(verdict, self._reports, self._logs, self._unfinished))
         else:
             print_lines(
                 f"capture {one}: no record: broken off, or its record was removed" for one in self._unfinished

@@ -112,7 +112,7 @@ def test_a_dead_runs_jobs_come_back_after_all_others_with_their_starts_counted(q
 
 
 def test_starts_are_counted_over_runs_and_forgotten_with_a_capture(queue):
-    """The fourth start of a poison page says that there were three before; a page that was captured has none."""
+    """The fourth start of a poison page says that there were three before; a captured page has none."""
     for number in range(3):
         queue.begin(f"dead-{number}")
         queue.enrol(f"dead-{number}", STORE, [seed(1)])
