@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_UNANSWERED = 2
 """A page that gave so many times no answer is not asked again."""
+MAX_ADDRESS_CHARS = 64 * 1024
 METRICS_TIMEOUT_S = 5
 AGAIN_S = 0.3
 """Between two documents, or under load, the browser has no picture for a moment."""
@@ -76,10 +77,20 @@ class Sitting:
         notes.step("documents", "MHTML, DOM and text")
         await self._take("pdf", maker.pdf)
         notes.step("print", "A4 with backgrounds")
-        facts: dict[str, Any] = {"final_url": self.page.url}
+        facts: dict[str, Any] = self._address()
         with contextlib.suppress(PlaywrightError, TimeoutError):
             facts["page"] = await asyncio.wait_for(IsolatedWorld(self.cdp).evaluate(PAGE_FACTS), 2)
         return facts
+
+    def _address(self) -> dict[str, Any]:
+        # It stands in the record many times, and a script can make it 2 MB long.
+        address = self.page.url
+        if len(address) <= MAX_ADDRESS_CHARS:
+            return {"final_url": address}
+        self.notes.problems.append(
+            f"address: expected at most {MAX_ADDRESS_CHARS} characters, got {len(address)}; left out"
+        )
+        return {}
 
     async def of_a_failure(self) -> None:
         """The browser's own error page, as a visitor saw it; our sheet with what is known comes later."""
@@ -178,9 +189,9 @@ class Sitting:
         return await asyncio.wait_for(make(), budget_s)
 
     async def _stop(self, name: str, limit: str) -> bool:
-        allowed = getattr(self.limits, limit)
-        problem = f"scripts: stopped, the page gave no answer for {allowed} ms ({name})"
-        self.notes.over(limit, problem)
+        if not self.brake.stopped:
+            allowed = getattr(self.limits, limit)
+            self.notes.over(limit, f"scripts: stopped, the page gave no answer for {allowed} ms ({name})")
         taken = await self.brake.stop()
         if not taken:
             self.unanswered = MAX_UNANSWERED
