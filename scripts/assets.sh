@@ -9,7 +9,7 @@ mkdir -p .make
 complete() {
   local package file
   while read -r package _ _ _ file; do
-    [ -s "archiver/assets/$package/$file" ] || return 1
+    [ -s "archiver/assets/${package##*/}/$file" ] || return 1
   done < <(grep -v '^#' archiver/assets/npm.lock)
 }
 
@@ -22,7 +22,8 @@ fi
 downloads=$(mktemp -d)
 trap 'rm -rf "$downloads"' EXIT
 while read -r package version integrity source file; do
-  archive="$downloads/$package-$version.tgz"
+  name=${package#@}
+  archive="$downloads/${name//\//-}-$version.tgz"
   if [ ! -e "$archive" ]; then
     npm pack --silent --pack-destination "$downloads" "$package@$version" >/dev/null
     got=$(.venv/bin/python -c 'import base64, hashlib, sys
@@ -33,6 +34,6 @@ print("sha512-" + base64.b64encode(hashlib.sha512(open(sys.argv[1], "rb").read()
       exit 1
     }
   fi
-  mkdir -p "archiver/assets/$package"
-  tar -xzOf "$archive" "package/$source" >"archiver/assets/$package/$file"
+  mkdir -p "archiver/assets/${package##*/}"
+  tar -xzOf "$archive" "package/$source" >"archiver/assets/${package##*/}/$file"
 done < <(grep -v '^#' archiver/assets/npm.lock)

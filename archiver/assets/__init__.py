@@ -20,6 +20,9 @@ REPLAY_WORKER = "replaywebpage/sw.js"
 BEHAVIORS = "browsertrix-behaviors/behaviors.js"
 """browsertrix-behaviors: one script that scrolls, expands and plays a page."""
 
+FONTS = ("noto-sans/NotoSans-Regular.ttf", "noto-sans/NotoSans-Bold.ttf")
+"""Noto Sans, which has every letter of Kazakh: for documents that look alike on every machine."""
+
 
 def asset(name: str) -> Path:
     """Give the path of one file.
