@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +29,8 @@ from archiver.summary import CaptureSummary
 APPLICATION_ID = 0x41524348  # "ARCH", so that a database of somebody else is told apart
 SCHEMA_VERSION = 2
 BUSY_S = 30
+BATCH_CAPTURES = 1_000
+READS_IN_FLIGHT = 8
 MAX_MATCHES_SHOWN = 5
 
 # What is wrong as the file is opened comes from the driver itself, all else by way of SQLAlchemy.
@@ -90,21 +94,13 @@ class Catalogue:
         with self._transaction() as connection:
             _put(connection, [summary])
 
-    def rebuild(self, summaries: Iterable[CaptureSummary]) -> int:
-        """Throw everything away, put *summaries* in, and return how many they were."""
-        self.replace()
-        count = 0
-        for summary in summaries:
-            self.add(summary)
-            count += 1
-        return count
-
     def sync(self, present: Iterable[str], load: Callable[[str], CaptureSummary | None]) -> None:
         """Take the captures in whose IDs are *present* and not known, and drop those that are gone.
 
         Args:
             present: Every capture ID of the store.
-            load: Reads one; None when it cannot be read, which is for the caller to report.
+            load: Reads one, in one of several threads; None when it cannot be read, which is for the caller
+                to report.
         """
         in_store = set(present)
         try:
@@ -112,13 +108,15 @@ class Catalogue:
         except CatalogueBroken:
             self.replace()
             known = set()
-        for capture_id in sorted(in_store - known):
-            summary = load(capture_id)
-            if summary is not None:
-                self.add(summary)
+        missing = iter(sorted(in_store - known))
+        with ThreadPoolExecutor(READS_IN_FLIGHT) as pool:
+            # One transaction for each batch: whatever ends this early, the next sync goes on from there.
+            while batch := list(itertools.islice(missing, BATCH_CAPTURES)):
+                summaries = [one for one in pool.map(load, batch) if one is not None]
+                with self._transaction() as connection:
+                    _put(connection, summaries)
         with self._transaction() as connection:
-            for capture_id in known - in_store:
-                _drop(connection, capture_id)
+            _drop(connection, known - in_store)
 
     def find(self, *, incident_id: str | None = None, url: str | None = None) -> Iterator[CaptureSummary]:
         """Yield captures, oldest first: of an incident, of a URL (asked for or shown in the end), or all."""
@@ -239,23 +237,32 @@ def _disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _put(connection: sql.Connection, summaries: Iterable[CaptureSummary]) -> None:
-    for summary in summaries:
-        _drop(connection, summary.capture_id)
-        row = {
+def _put(connection: sql.Connection, summaries: Sequence[CaptureSummary]) -> None:
+    _drop(connection, [summary.capture_id for summary in summaries])
+    rows = [
+        {
             "capture_id": summary.capture_id,
             "url_key": _url_key(summary.url),
             "final_url_key": _url_key(summary.final_url),
             "summary": json.dumps(summary.to_json()),
         }
-        connection.execute(sql.insert(_captures), row)
-        links = [{"incident_id": one, "capture_id": summary.capture_id} for one in summary.incident_ids]
-        connection.execute(sql.insert(_links), links)
+        for summary in summaries
+    ]
+    links = [
+        {"incident_id": one, "capture_id": summary.capture_id}
+        for summary in summaries
+        for one in summary.incident_ids
+    ]
+    for table, values in ((_captures, rows), (_links, links)):
+        if values:
+            connection.execute(sql.insert(table), values)
 
 
-def _drop(connection: sql.Connection, capture_id: str) -> None:
+def _drop(connection: sql.Connection, capture_ids: Collection[str]) -> None:
     for table in (_captures, _links):
-        connection.execute(sql.delete(table).where(table.c.capture_id == capture_id))
+        if capture_ids:
+            one = sql.delete(table).where(table.c.capture_id == sql.bindparam("gone"))
+            connection.execute(one, [{"gone": capture_id} for capture_id in capture_ids])
 
 
 def _reason(error: Exception) -> str:

@@ -127,7 +127,10 @@ class FolderTree:
             raise FileNotFoundError(errno.ENOENT, "other spelling")
 
     def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        pending = [""]
+        above = prefix.rpartition("/")[0]
+        if above and not self._is_folder(above):
+            return
+        pending = [f"{above}/" if above else ""]
         while pending:
             key = pending.pop()
             with disk_errors(f"folder {shown(key)}"):
@@ -139,6 +142,15 @@ class FolderTree:
                 except FileNotFoundError:
                     continue  # deleted since its folder was read
             yield ObjectInfo(key=key, size_bytes=found.st_size)
+
+    def _is_folder(self, key: str) -> bool:
+        with disk_errors(f"folder {shown(key)}"):
+            try:
+                with self._folder_of(key) as (folder, name):
+                    os.close(_open_below(folder, name, create=False))
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        return True
 
     def _children(self, folder: str) -> Sequence[str]:
         """Keys directly in *folder* (empty: the root), those of folders with a final ``/``, in order."""

@@ -75,17 +75,24 @@ def shown(text: str) -> str:
 
 
 def _problem(key: str) -> str | None:
-    for character in key:
-        if character in _BANNED_CHARACTERS or unicodedata.category(character) in _BANNED_CATEGORIES:
-            return f"expected printable characters without backslash, got U+{ord(character):04X}"
-    if not unicodedata.is_normalized("NFC", key):
-        return "expected Unicode form NFC, got another spelling"
+    plain = key.isascii() and key.isprintable() and "\\" not in key  # as nearly all are: listings ask often
+    if not plain and (problem := _unfit_character(key)):
+        return problem
     size_bytes = len(key.encode())
     if size_bytes > MAX_KEY_BYTES:
         return f"expected at most {MAX_KEY_BYTES} bytes, got {size_bytes} bytes"
     if key.startswith("."):
         return "expected a first segment without a leading dot, got one"
     return next(filter(None, map(_segment_problem, key.split("/"))), None)
+
+
+def _unfit_character(key: str) -> str | None:
+    for character in key:
+        if character in _BANNED_CHARACTERS or unicodedata.category(character) in _BANNED_CATEGORIES:
+            return f"expected printable characters without backslash, got U+{ord(character):04X}"
+    if not unicodedata.is_normalized("NFC", key):
+        return "expected Unicode form NFC, got another spelling"
+    return None
 
 
 def _segment_problem(segment: str) -> str | None:

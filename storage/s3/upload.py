@@ -6,9 +6,8 @@ import contextlib
 import hashlib
 import time
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,7 +27,7 @@ PART_BYTES = 16 * MIB
 MAX_PARTS = 10_000
 """What S3 allows; with ``PART_BYTES`` it limits an object to 156 GiB."""
 
-_PARTS_IN_FLIGHT = 3
+_PARTS_IN_FLIGHT = 4
 _USELESS = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 """How servers answer to an upload that is over, or has other parts than we think."""
 
@@ -159,16 +158,18 @@ def _send_all(
         whole = hashlib.sha256()
         size_bytes = 0
         done: list[dict[str, Any]] = []
-        flying: deque[Future[dict[str, Any]]] = deque()
+        flying: set[Future[dict[str, Any]]] = set()
         with ThreadPoolExecutor(_PARTS_IN_FLIGHT) as pool:
             for number, part in enumerate(parts, start=1):
                 _check_count(target, number)
                 if len(flying) == _PARTS_IN_FLIGHT:
-                    done.append(flying.popleft().result())
-                flying.append(pool.submit(_send_part, target, upload_id, number, part, there.get(number)))
+                    ended, flying = wait(flying, return_when=FIRST_COMPLETED)
+                    done.extend(future.result() for future in ended)
+                flying.add(pool.submit(_send_part, target, upload_id, number, part, there.get(number)))
                 whole.update(part)
                 size_bytes += len(part)
             done.extend(future.result() for future in flying)
+        done.sort(key=lambda part: int(part["PartNumber"]))
         check(whole.hexdigest())
         composite = hashlib.sha256(b"".join(part.pop("Digest") for part in done)).digest()
         answer = _unless_taken(

@@ -105,7 +105,7 @@ def test_damage_while_in_use_is_told_and_can_be_repaired(path):
     reopened = Catalogue(path)
     with pytest.raises(CatalogueBroken, match="E263"):
         list(reopened.find())
-    assert reopened.rebuild([capture(2)]) == 1
+    reopened.sync([capture(2).capture_id], lambda _: capture(2))
     assert len(list(reopened.find())) == 1
     reopened.close()
 
@@ -168,3 +168,20 @@ def test_each_store_has_a_catalogue_of_its_own(tmp_path, monkeypatch):
         catalogue_path(tmp_path, url) for url in ("archive", "s3://bucket/archive", "s3://bucket", "other")
     }
     assert len(names) == 4
+
+
+def test_a_sync_that_is_broken_off_keeps_what_it_had(catalogue, monkeypatch):
+    """Whole batches are kept, so that the next sync of a large store goes on from there."""
+    monkeypatch.setattr("archiver.catalogue.BATCH_CAPTURES", 2)
+    store = {one.capture_id: one for one in map(capture, range(1, 6))}
+
+    def load(capture_id):
+        if capture_id == capture(5).capture_id:
+            raise KeyboardInterrupt
+        return store[capture_id]
+
+    with pytest.raises(KeyboardInterrupt):
+        catalogue.sync(store, load)
+    assert len(list(catalogue.find())) == 4
+    catalogue.sync(store, store.__getitem__)
+    assert len(list(catalogue.find())) == 5
