@@ -46,6 +46,7 @@ COMMANDS = {
     "log": "log:log",
     "tsa": "tsa:tsa",
     "export": "export:export",
+    "report": "report:report",
     "reindex": "reindex:reindex",
     "store": "store:store",
     "audit": "audit:audit",

@@ -173,6 +173,22 @@ class _Run:
             print_lines(report_lines(report))
 
 
+def read_openings(path: Path, capture_id: str) -> tuple[Opening, ...]:
+    """Read opened facts of one capture.
+
+    Raises:
+        UsageError: E297, the file cannot be read or is of another capture.
+    """
+    of, openings = _opened(path)
+    if of != capture_id:
+        raise UsageError(
+            f"opened facts {path}: expected those of capture {capture_id}, got of {of[:60]}",
+            code="E297",
+            hint=f"run `archiver annex open {capture_id} --json`",
+        )
+    return openings
+
+
 def _opened(path: Path) -> tuple[str, tuple[Opening, ...]]:
     try:
         with path.open("rb") as file:
