@@ -72,13 +72,16 @@ def check_recipients(recipients: Sequence[str]) -> list[Any]:
     return [_recipient(number, text) for number, text in enumerate(recipients, start=1)]
 
 
-def conceal(folder: Path, inner: EvidenceRecord, recipients: Sequence[str]) -> EvidenceRecord:
+def conceal(
+    folder: Path, inner: EvidenceRecord, recipients: Sequence[str], pseudonym: str = HIDDEN_URL
+) -> EvidenceRecord:
     """Put ciphertexts in the place of a capture's files in *folder*, and return the outer record.
 
     Args:
         folder: Holds exactly the artefacts of *inner*; afterwards exactly those of the outer record.
         inner: The record of the plaintext.
         recipients: At least one.
+        pseudonym: Stands in the outer record for the address; see ``archiver.pseudonyms``.
 
     Raises:
         EnvironmentUnfit: E181, the disk took no more.
@@ -101,7 +104,7 @@ def conceal(folder: Path, inner: EvidenceRecord, recipients: Sequence[str]) -> E
             code="E181",
             hint="free space and run it again: the capture is kept and completed then",
         ) from error
-    return _outer(inner, artifacts, len(keys))
+    return _outer(inner, artifacts, len(keys), pseudonym)
 
 
 def is_confidential(record: EvidenceRecord) -> bool:
@@ -259,14 +262,16 @@ def _listed(folder: Path, name: str) -> Artifact:
     )
 
 
-def _outer(inner: EvidenceRecord, artifacts: Sequence[Artifact], count: int) -> EvidenceRecord:
+def _outer(
+    inner: EvidenceRecord, artifacts: Sequence[Artifact], count: int, pseudonym: str
+) -> EvidenceRecord:
     """Say of a capture only what the outside must know: which, when, for which incident, and the digests."""
     state = inner.completeness.state
     missing = () if state == "complete" else (MissingPart(part="confidential", reason=HIDDEN),)
     environment = inner.environment
     return msgspec.structs.replace(
         inner,
-        seed=Seed(url=HIDDEN_URL),
+        seed=Seed(url=pseudonym),
         target=Target(url=HIDDEN_URL),
         outcome=Outcome(kind=inner.outcome.kind, reason=HIDDEN, confidence_percent=100),
         completeness=Completeness(state=state, missing=missing),

@@ -23,7 +23,7 @@ from archiver.capture.recorder.decode import DecodeLimits, decode
 from archiver.capture.recorder.keylog import KeyLog
 from archiver.capture.recorder.transcript import write_transcript
 from archiver.capture.recorder.wire import WireWriter
-from archiver.confidential import conceal
+from archiver.confidential import HIDDEN_URL, conceal
 from archiver.evidence import Sighting
 from archiver.formats.payload import document_name, write_document
 from archiver.formats.wacz import Page, write_wacz
@@ -91,7 +91,8 @@ class _Packing:
         self._write_certificates(decoded)
         record = self._record(decoded, shown, text, sources)
         if recipients := self._request.get("recipients"):
-            record = conceal(self._spool.out, record, recipients)
+            name = self._request.get("pseudonym", HIDDEN_URL)  # a spool of an earlier version has none
+            record = conceal(self._spool.out, record, recipients, name)
         data = encode(record)
         if annex := self._request.get("annex"):
             (self._spool.out / ANNEX_NAME).write_bytes(base64.b64decode(annex))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import os
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -32,11 +33,12 @@ from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.capture.rig import Rigs, describe, policy_for
 from archiver.capture.session import Job, capture
 from archiver.catalogue import Catalogue, catalogue_path
-from archiver.config import Settings, cache_folder
+from archiver.config import Settings, cache_folder, config_folder
 from archiver.errors import ArchiverError, EnvironmentUnfit
 from archiver.incidents.register import Seed
 from archiver.packing import RECORD_NAME, pack
 from archiver.progress import Progress
+from archiver.pseudonyms import pseudonym, seed_key
 from archiver.seal_run import sealed_as_they_come, unsealed
 from archiver.sealing import Sealer, seal
 from archiver.spool import Spool, leftovers, new_capture_id
@@ -88,7 +90,9 @@ class _Run:
                 requested_at=now,
             )
             request["key_log"] = str(rig.home.keys)
-            request["recipients"] = list(settings.recipients)
+            if settings.recipients:
+                request["recipients"] = list(settings.recipients)
+                request["pseudonym"] = self._pseudonym(seed)
             with _spool_errors(self.spool_root):
                 spool = Spool.create(self.spool_root, new_capture_id(now), request)
             policy = policy_for(rig, _policy(settings))
@@ -104,14 +108,27 @@ class _Run:
         await asyncio.to_thread(store_capture, self.store, spool.out, record, data)
         summary = summarise(record, "unsealed")
         await asyncio.to_thread(self.catalogue.add, summary)
+        # Whoever runs it gave the addresses, so they are told them also of confidential captures.
+        told = dataclasses.replace(
+            summary, url=spool.request["seed"]["url"], vantage=spool.request["environment"]["vantage"]
+        )
         spool.remove()
-        self.progress.finished(summary)
+        self.progress.finished(told)
         return summary
 
     def held(self, seed: Seed) -> list[CaptureSummary]:
         """Return the captures of a seed that the store holds, oldest first."""
-        found = self.catalogue.find(incident_id=seed.incident_ids[0], url=seed.url)
-        return [one for one in found if one.url == seed.url and seed.vantage in ("", one.vantage)]
+        incident_id = seed.incident_ids[0]
+        found = self.catalogue.find(incident_id=incident_id, url=seed.url)
+        plain = [one for one in found if one.url == seed.url and seed.vantage in ("", one.vantage)]
+        if not self.settings.recipients:
+            return plain
+        hidden = list(self.catalogue.find(incident_id=incident_id, url=self._pseudonym(seed)))
+        return sorted(plain + hidden, key=lambda one: one.capture_id)
+
+    def _pseudonym(self, seed: Seed) -> str:
+        vantage = seed.vantage or self.settings.vantage
+        return pseudonym(seed_key(config_folder()), seed.url, seed.incident_ids[0], vantage)
 
     def _place(self, vantage: str) -> tuple[Settings, dict[str, Any]]:
         """Return the settings and the means at a vantage."""
