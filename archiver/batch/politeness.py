@@ -108,12 +108,3 @@ class Line:
             return 0
         self.pauses += 1
         return min(LINE_PAUSE_MS << min(self.pauses - 1, 10), MAX_LINE_PAUSE_MS)
-
-
-def is_due(now: float, since: float, until: float) -> bool:
-    """Tell whether a wait from *since* to *until* (Unix seconds) is over.
-
-    A clock that reads less than when the wait began was set back: then nobody knows how much of the wait is
-    left, and it counts as over, since the alternative is to wait for as long as the clock was wrong.
-    """
-    return now >= until or now < since

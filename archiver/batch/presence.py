@@ -1,12 +1,11 @@
-"""Which runs are alive: each holds the lock of a file of its own, which the kernel lets go of when it ends.
+"""Which workers are alive: each holds the lock of a file, which the kernel lets go of when it ends.
 
-A lock needs no clock, so neither a wrong clock nor a suspended laptop makes two runs do one job. Beats
-stand for the one case a lock cannot show: a run that is there and does nothing any more.
+A lock needs no clock, so neither a wrong clock nor a suspended laptop makes two workers do one job. Beats
+stand for the one case a lock cannot show: a worker that is there and does nothing any more.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
@@ -16,11 +15,11 @@ from pathlib import Path
 
 BEAT_S = 5
 SILENT_S = 600
-"""A run that has not beaten for so long has hung. Far more than a page may take, disk and store included."""
+"""A worker that has not beaten for so long has hung. A page may take far less, disk and store included."""
 
 
 class Presence:
-    """One run's sign of life.
+    """One worker's sign of life.
 
     Args:
         folder: Of the lock files; is made.
@@ -31,9 +30,8 @@ class Presence:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.run_id = f"{os.getpid()}-{secrets.token_hex(8)}"
-        self._folder = folder
-        self._path = folder / f"{self.run_id}.lock"
+        self.worker = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._path = _path(folder, self.worker)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -42,40 +40,44 @@ class Presence:
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
-    def dead(self, run_ids: Iterable[str]) -> list[str]:
-        """Return those of *run_ids* whose process has ended, and remove their files."""
-        return [run_id for run_id in run_ids if run_id != self.run_id and self._is_dead(run_id)]
 
-    def _is_dead(self, run_id: str) -> bool:
-        path = self._folder / f"{run_id}.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            return True
-        finally:
-            os.close(descriptor)
+def dead_of(folder: Path, workers: Iterable[str]) -> list[str]:
+    """Return those of *workers* whose process has ended, and remove their files."""
+    return [worker for worker in workers if _is_dead(_path(folder, worker))]
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _path(folder: Path, worker: str) -> Path:
+    return folder / f"{worker}.lock"
 
 
 @dataclass(slots=True)
 class Silence:
-    """Finds runs that no longer beat, by the watcher's own monotonic time. Rules only."""
+    """Finds workers that no longer beat, by the watcher's own monotonic time. Rules only."""
 
     heard: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def silent(self, beats: Mapping[str, int], now_s: float) -> list[str]:
-        """Take in the *beats* of the other runs and return those silent for ``SILENT_S``."""
+        """Take in the *beats* of the other workers and return those silent for ``SILENT_S``."""
         self.heard = {
-            run_id: self.heard[run_id]
-            if run_id in self.heard and self.heard[run_id][0] == count
+            worker: self.heard[worker]
+            if worker in self.heard and self.heard[worker][0] == count
             else (count, now_s)
-            for run_id, count in beats.items()
+            for worker, count in beats.items()
         }
-        return [run_id for run_id, (_, since) in self.heard.items() if now_s - since >= SILENT_S]
+        return [worker for worker, (_, since) in self.heard.items() if now_s - since >= SILENT_S]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sql
@@ -11,10 +12,15 @@ from archiver.batch.tables import hosts, jobs, members
 
 STARTS_RANK = 2**32
 """More than any register has rows: a seed that a program died over comes after all that it did not."""
+URGENT_ROOM = 2**20
+"""Ranks taken at once for what is put before all others."""
 OPEN_STATES = ("waiting", "put-off")
+OPEN, OVER, CANCELLED = 0, 1, 2
+"""What a run still wants of a job."""
 
 JOB_COLUMNS = (
     jobs.c.key,
+    members.c.run,
     jobs.c.seed,
     jobs.c.host,
     jobs.c.starts,
@@ -49,24 +55,35 @@ def pause(vantage: str, host: str, *, now: float, until: float, troubles: int) -
     return made.on_conflict_do_update(index_elements=["vantage", "host"], set_=values)
 
 
-def _open_jobs(run_id: str, *columns: Any) -> Any:
-    """Select from the run's jobs that wait, with the waits of their hosts and vantages."""
+def wanted(run: str | None, vantages: Collection[str] | None) -> tuple[Any, ...]:
+    """Return the conditions for the jobs of one run or of all, from some vantages or from all."""
+    of_run = () if run is None else (members.c.run == run,)
+    return of_run if vantages is None else (*of_run, jobs.c.vantage.in_(vantages))
+
+
+def _open_jobs(wanted: tuple[Any, ...], *columns: Any) -> Any:
+    """Select from the jobs that wait, with the waits of their hosts and vantages."""
     joined = (
         members.join(jobs, jobs.c.key == members.c.key)
         .outerjoin(_host, (_host.c.vantage == jobs.c.vantage) & (_host.c.host == jobs.c.host))
         .outerjoin(_vantage, (_vantage.c.vantage == jobs.c.vantage) & (_vantage.c.host == ""))
     )
-    mine = (members.c.run_id == run_id, members.c.over == 0, jobs.c.state.in_(OPEN_STATES))
-    return sql.select(*columns).select_from(joined).where(*mine)
+    is_open = (members.c.over == OPEN, jobs.c.state.in_(OPEN_STATES))
+    return sql.select(*columns).select_from(joined).where(*wanted, *is_open)
 
 
 def _due(table: Any, now: float) -> Any:
-    """``politeness.is_due`` in SQL; a host without a row was never asked for anything."""
+    """Tell whether a wait is over; a host without a row was never asked for anything.
+
+    A clock that reads less than when the wait began was wrong then or is now, which a boot can bring: nobody
+    knows how much of the wait is left, and it counts as over rather than last for as long as the clock was
+    wrong.
+    """
     return table.c.not_before.is_(None) | (table.c.not_before <= now) | (table.c.put_off_at > now)
 
 
-def claimable(run_id: str, now: float, pages_per_host: int) -> Any:
-    """Select the first job of the run that is due and whose host and vantage are free."""
+def claimable(wanted: tuple[Any, ...], now: float, pages_per_host: int) -> Any:
+    """Select the first job that is due and whose host and vantage are free."""
     loading = (
         sql.select(sql.func.count())
         .select_from(_loading)
@@ -78,17 +95,30 @@ def claimable(run_id: str, now: float, pages_per_host: int) -> Any:
         .scalar_subquery()
     )
     due = (_due(jobs, now), _due(_host, now), _due(_vantage, now), loading < pages_per_host)
-    return _open_jobs(run_id, *JOB_COLUMNS).where(*due).order_by(members.c.rank).limit(1)
+    return _open_jobs(wanted, *JOB_COLUMNS).where(*due).order_by(members.c.rank).limit(1)
 
 
-def soonest(run_id: str) -> Any:
-    """Select when the next waiting job of the run is due."""
-    times = [sql.func.coalesce(table.c.not_before, 0) for table in (jobs, _host, _vantage)]
-    return _open_jobs(run_id, sql.func.min(sql.func.max(*times)))
+def soonest(wanted: tuple[Any, ...], now: float) -> Any:
+    """Select when the next waiting job is due."""
+    times = [sql.case((_due(table, now), 0), else_=table.c.not_before) for table in (jobs, _host, _vantage)]
+    return _open_jobs(wanted, sql.func.min(sql.func.max(*times)))
 
 
-def count_running(run_id: str) -> Any:
-    """Count the jobs of the run that are under way, in whatever process."""
+def count_running(wanted: tuple[Any, ...]) -> Any:
+    """Count the jobs that are under way, in whatever process."""
     joined = members.join(jobs, jobs.c.key == members.c.key)
-    mine = (members.c.run_id == run_id, members.c.over == 0, jobs.c.state == "running")
-    return sql.select(sql.func.count()).select_from(joined).where(*mine)
+    running = (members.c.over != OVER, jobs.c.state == "running")
+    return sql.select(sql.func.count()).select_from(joined).where(*wanted, *running)
+
+
+def state_in_run() -> Any:
+    """Return the state of a job for a run, which may have been cancelled where the job was not."""
+    cancelled = (members.c.over == CANCELLED) & jobs.c.state.in_(OPEN_STATES)
+    return sql.case((cancelled, "cancelled"), else_=jobs.c.state)
+
+
+def count_states(run: str) -> Any:
+    """Count the jobs of a run by state."""
+    joined = members.join(jobs, jobs.c.key == members.c.key)
+    state = state_in_run()
+    return sql.select(state, sql.func.count()).select_from(joined).where(members.c.run == run).group_by(state)

@@ -8,6 +8,7 @@ A commit is on the disk when it returns (``synchronous = FULL``), so that it sur
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DatabaseError
 from archiver.errors import EnvironmentUnfit
 
 APPLICATION_ID = 0x41525142  # "ARQB"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_S = 30
 DATABASE_ERRORS = (DatabaseError, sqlite3.DatabaseError)
 _ENDINGS = ("", "-wal", "-shm")
@@ -42,7 +43,7 @@ jobs = sql.Table(
     sql.Column("owner", sql.Text),
     sql.Column("loading", sql.Integer, nullable=False, server_default="0"),
     sql.Column("starts", sql.Integer, nullable=False, server_default="0"),
-    # Captures that did not settle it, and the wait for the next one, in Unix seconds.
+    # Captures that did not settle it, and the wait for the next one, on the queue's own clock.
     sql.Column("attempts", sql.Integer, nullable=False, server_default="0"),
     sql.Column("put_off_at", sql.Float, nullable=False, server_default="0"),
     sql.Column("not_before", sql.Float, nullable=False, server_default="0"),
@@ -58,13 +59,13 @@ sql.Index("jobs_owner", jobs.c.owner, sqlite_where=jobs.c.owner.is_not(None))
 members = sql.Table(
     "members",
     metadata,
-    sql.Column("run_id", sql.Text, primary_key=True),
+    sql.Column("run", sql.Text, primary_key=True),
     sql.Column("key", sql.Text, primary_key=True),
     sql.Column("rank", sql.Integer, nullable=False),
     sql.Column("attempts", sql.Integer, nullable=False, server_default="0"),
     sql.Column("over", sql.Integer, nullable=False, server_default="0"),
 )
-sql.Index("members_open", members.c.run_id, members.c.over, members.c.rank)
+sql.Index("members_open", members.c.run, members.c.over, members.c.rank)
 
 hosts = sql.Table(
     "hosts",
@@ -80,8 +81,15 @@ hosts = sql.Table(
 owners = sql.Table(
     "owners",
     metadata,
-    sql.Column("run_id", sql.Text, primary_key=True),
+    sql.Column("worker", sql.Text, primary_key=True),
     sql.Column("beats", sql.Integer, nullable=False),
+)
+
+boots = sql.Table(
+    "boots",
+    metadata,
+    sql.Column("boot", sql.Text, primary_key=True),
+    sql.Column("offset_s", sql.Float, nullable=False),
 )
 
 rounds = sql.Table("rounds", metadata, sql.Column("name", sql.Text, primary_key=True))
@@ -94,7 +102,7 @@ def open_database(path: Path) -> tuple[sql.Engine, Path | None]:
         The engine, and where the old file went, or None.
 
     Raises:
-        EnvironmentUnfit: E700.
+        EnvironmentUnfit: E700, or E110 for a disk that is full.
     """
     with disk_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,11 +127,24 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, *DATABASE_ERRORS) as error:
         reason = error.strerror if isinstance(error, OSError) else str(getattr(error, "orig", error))
+        if _is_full(error):
+            # Whoever meets a full disk first, page or queue, says the same of it.
+            raise EnvironmentUnfit(
+                f"spool {path.parent}: expected room on its disk, got: {reason}",
+                code="E110",
+                hint="free space, or set `spool` to a folder with room for a few captures",
+            ) from error
         raise EnvironmentUnfit(
             f"queue {path}: expected a database that can be written, got: {reason}",
             code="E700",
             hint="free space, or set `spool` to a folder of your own; what is stored is not captured twice",
         ) from error
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return getattr(getattr(error, "orig", error), "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _engine(path: Path) -> sql.Engine:

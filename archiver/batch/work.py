@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from archiver.batch.queue import Job
+from archiver.batch.dispatch import Job
 from archiver.batch.schedule import Schedule
 from archiver.errors import ArchiverError
 from archiver.incidents.register import Seed

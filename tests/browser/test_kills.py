@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def drip_server():
     return listener, asked
 
 
+def wait_for_words(spool: Path) -> None:
+    """Sent is not received: wait until the words are on the disk."""
+    until = time.monotonic() + 60
+    while not any(b"first words" in wire.read_bytes() for wire in spool.glob("2*/wire.bin")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def processes(text: str) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -63,6 +72,7 @@ def test_what_was_received_survives_a_kill_of(bench, who):
         bench.command(*words), env=bench.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
         assert asked.wait(60)
+        wait_for_words(bench.spool)
         home = (
             str(next(bench.spool.glob("2*/request.json")).read_bytes())
             .split('"key_log":"')[1]

@@ -18,7 +18,6 @@ from archiver.batch.politeness import (
     Line,
     host_of,
     host_pause_ms,
-    is_due,
     retry_after_ms,
 )
 from archiver.batch.presence import SILENT_S, Silence
@@ -166,14 +165,6 @@ def test_the_line_is_blamed_after_several_different_hosts_in_a_row():
     assert pauses[-1] == MAX_LINE_PAUSE_MS
     assert line.saw("a.test", reached=True) == 0
     assert line.saw("a.test", reached=False) == 0
-
-
-@pytest.mark.parametrize(
-    ("now", "due"), [(99.0, True), (100.0, False), (150.0, False), (200.0, True), (-1e9, True)]
-)
-def test_a_wait_is_over_when_it_is_or_when_the_clock_was_set_back(now, due):
-    """A clock that was a day fast for a minute does not put seeds off for a day."""
-    assert is_due(now, 100.0, 200.0) is due
 
 
 def test_a_run_is_silent_only_by_the_watchers_own_time():
