@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ import ntplib
 
 from archiver.config import Settings, cache_folder
 from archiver.errors import ArchiverError
+from archiver.stores import rule_of
 from storage.errors import StoreError
 from storage.folder import FolderStore
 from storage.open import open_store
@@ -44,8 +45,9 @@ class Check:
 
 
 def check_machine(settings: Settings) -> list[Check]:
-    """Look at everything a capture needs; nothing is written. No error of a check ends the others."""
-    return [check(settings) for check in _CHECKS]
+    """Look at everything a capture needs; only a bucket is written to. No error ends the others."""
+    first, *others = (check(settings) for check in _CHECKS)
+    return [first, *_stores(settings), *others]
 
 
 def _browser(settings: Settings) -> Check:
@@ -62,18 +64,37 @@ def _browser(settings: Settings) -> Check:
     return Check("browser", "works", f"{product} {version}, {path}, sha256 {digest[:16]}...")
 
 
-def _store(settings: Settings) -> Check:
+def _stores(settings: Settings) -> list[Check]:
+    """Check each store by itself; one of several may be away as long as a quorum is there."""
+    urls = settings.stores or (settings.store,)
+    checks = [_store(settings, url) for url in urls]
+    if not settings.stores:
+        return checks
+    usable = sum(one.state != "fails" for one in checks)
+    rule = f"a capture is preserved when {settings.quorum} of {len(urls)} stores have confirmed it"
+    if usable < settings.quorum:
+        todo = "bring more of the stores back, or nothing can be captured"
+        return [*checks, Check("copies", "fails", f"{rule}; {usable} can be used", todo)]
+    away = "; the others will be caught up by `archiver store sync`" if usable < len(urls) else ""
+    checks = [replace(one, state="warning") if one.state == "fails" else one for one in checks]
+    return [*checks, Check("copies", "works", f"{rule}; {usable} can be used{away}")]
+
+
+def _store(settings: Settings, url: str) -> Check:
     try:
-        store = open_store(settings.store)
+        store = open_store(url, rule_of(settings))
         if isinstance(store, FolderStore):
             return _folder(store.root)
         next(iter(store.list("captures/")), None)
-        sole = store.capabilities.conditional_writes
+        kept = store.capabilities
     except StoreError as error:
         return Check("store", "fails", error.message, error.hint)
-    if not sole:
+    if not kept.conditional_writes:
         todo = "write to it from one machine only, or use a server that knows If-None-Match"
         return Check("store", "warning", f"{store.url}: racing writers are not told apart", todo)
+    if not kept.retention and settings.retention.mode != "none":
+        todo = "use a bucket made by `archiver store init`, or set retention.mode to none"
+        return Check("store", "warning", f"{store.url}: has no Object Lock, so nothing is retained", todo)
     return Check("store", "works", f"{store.url}: can be read, and tells racing writers apart")
 
 
@@ -144,4 +165,4 @@ def _fonts(_settings: Settings) -> Check:
     return Check("fonts", "works", f"there are fonts for {', '.join(FONT_LANGUAGES)}")
 
 
-_CHECKS: tuple[Callable[[Settings], Check], ...] = (_browser, _store, _spool, _clock, _fonts)
+_CHECKS: tuple[Callable[[Settings], Check], ...] = (_browser, _spool, _clock, _fonts)

@@ -358,8 +358,13 @@ def _anchor(text: str, folder: Path) -> str:
 def _expanded(values: Values) -> Values:
     for key in PATHS:
         value = values.get(key)
-        if isinstance(value, str) and "://" not in value and value:
-            values[key] = str(Path(value).expanduser())
+        if isinstance(value, str):
+            values[key] = _expand(value)
         elif isinstance(value, (list, tuple)):
-            values[key] = [str(Path(item).expanduser()) for item in value]
+            values[key] = [_expand(item) for item in value]
     return values
+
+
+def _expand(text: str) -> str:
+    # A URL is no path: Path would take one of the two slashes of s3:// away.
+    return text if not text or "://" in text else str(Path(text).expanduser())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # General purpose bucket naming rules of S3; uppercase and underscores were allowed long ago and still exist.
+_PROFILE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
@@ -24,7 +25,9 @@ def open_store(url: str, rule: RetentionRule | None = None) -> FolderStore | S3S
 
     Nothing is asked of the disk or the server yet. An S3 store finds its endpoint, region and
     credentials where every AWS tool does: ``AWS_ENDPOINT_URL``, ``AWS_PROFILE``, ``AWS_REGION`` and
-    the like, and its files. A path is taken as it is, whatever characters are in it.
+    the like, and its files; then in the keyring. ``s3://NAME@bucket`` has those of the AWS profile NAME,
+    so that several stores can lie with several providers. A path is taken as it is, whatever characters are
+    in it.
 
     Args:
         url: What a person writes.
@@ -39,12 +42,16 @@ def open_store(url: str, rule: RetentionRule | None = None) -> FolderStore | S3S
         return _folder(url)
     if scheme[1] != "s3":
         raise _invalid(url, "a path or s3://bucket/prefix", f"scheme {scheme[1]}")
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    place, _, prefix = url.removeprefix("s3://").partition("/")
+    profile, at, bucket = place.rpartition("@")
+    if at and not _PROFILE.fullmatch(profile):
+        # Not repeated: it may hold a secret.
+        raise _invalid("s3://...@...", "the name of an AWS profile before the @", "something else")
     if not _BUCKET.fullmatch(bucket):
         raise _invalid(url, "a bucket of 3 to 255 letters, digits, dots and hyphens", bucket or "none")
     prefix = prefix.removesuffix("/")
     try:
-        return _s3(bucket, check_key(prefix) if prefix else "", rule)
+        return _s3(profile, bucket, check_key(prefix) if prefix else "", rule)
     except InvalidKey as exc:
         raise _invalid(url, "a prefix that is a key", prefix) from exc
 
@@ -57,7 +64,7 @@ def _folder(path: str) -> FolderStore:
     return FolderStore(Path(path))
 
 
-def _s3(bucket: str, prefix: str, rule: RetentionRule | None) -> S3Store:
+def _s3(profile: str, bucket: str, prefix: str, rule: RetentionRule | None) -> S3Store:
     try:
         from storage.s3 import S3Store, connect  # noqa: PLC0415  # a folder works without boto3
     except ModuleNotFoundError as exc:
@@ -66,7 +73,7 @@ def _s3(bucket: str, prefix: str, rule: RetentionRule | None) -> S3Store:
             code="E623",
             hint="pip install boto3",
         ) from exc
-    return S3Store(bucket, prefix, connect(), rule)
+    return S3Store(bucket, prefix, connect(profile), rule, profile)
 
 
 def _invalid(url: str, expected: str, got: str) -> InvalidStoreUrl:

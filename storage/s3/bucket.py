@@ -19,8 +19,16 @@ from storage.s3.listing import Listing
 class S3Bucket:
     """The part of a bucket under one prefix; asks for what the server honours once. See ``S3Store``."""
 
-    def __init__(self, bucket: str, prefix: str, client: Any, rule: RetentionRule | None = None) -> None:
-        self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        client: Any,
+        rule: RetentionRule | None = None,
+        profile: str = "",
+    ) -> None:
+        place = f"{profile}@{bucket}" if profile else bucket
+        self.url = f"s3://{place}/{prefix}" if prefix else f"s3://{place}"
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.client = client

@@ -1,4 +1,4 @@
-"""One S3 client, set up from the environment and the AWS files like every other AWS tool's."""
+"""One S3 client, set up from the environment and the AWS files like every AWS tool's, or a keyring."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from storage.errors import StoreRefused
+from storage.s3.keyring_credentials import KeyringProvider
 
 DEFAULT_REGION = "us-east-1"
 _CONNECT_TIMEOUT_S = 5
@@ -17,8 +18,12 @@ _MAX_CONNECTIONS = 32
 _MAX_RETRIES = 3
 
 
-def connect() -> Any:
-    """Return a boto3 S3 client by the usual AWS variables and profiles. Contacts nobody.
+def connect(profile: str = "") -> Any:
+    """Return a boto3 S3 client by the usual AWS variables and profiles, or the keyring. Contacts nobody.
+
+    Args:
+        profile: An AWS profile, whose endpoint, region and credentials then come before the variables;
+            empty for what the variables say.
 
     Raises:
         StoreRefused: A profile that is not there, an endpoint that is no URL.
@@ -36,8 +41,18 @@ def connect() -> Any:
         max_pool_connections=_MAX_CONNECTIONS,
     )
     try:
-        session = boto3.session.Session()
-        return session.client("s3", region_name=session.region_name or DEFAULT_REGION, config=config)
+        session = boto3.session.Session(profile_name=profile or None)
+        core = session._session  # noqa: SLF001  # boto3 has no way of its own to add a provider
+        core.get_component("credential_provider").insert_before(
+            "container-role", KeyringProvider(session.profile_name)
+        )
+        own = core.get_scoped_config() if profile else {}
+        return session.client(
+            "s3",
+            region_name=own.get("region") or session.region_name or DEFAULT_REGION,
+            endpoint_url=own.get("endpoint_url"),
+            config=config,
+        )
     except (BotoCoreError, ValueError) as exc:
         # The exception's own text may quote an endpoint with a password in it.
         raise StoreRefused(

@@ -119,7 +119,8 @@ def s3_errors(subject: str) -> Iterator[None]:
         raise StoreRefused(
             f"{subject}: no credentials: expected an access key and a secret, got none",
             code="E632",
-            hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run "
+            "`keyring set archiver-s3 default` and enter ACCESS_KEY_ID:SECRET",
         ) from exc
     except SSLError as exc:
         raise StoreUnavailable(

@@ -66,6 +66,7 @@ class S3Store(S3Bucket):
         client: A boto3 S3 client, as ``storage.s3.connect`` makes it.
         rule: What each new object is kept by where the bucket has Object Lock, unless the bucket's own
             default is stricter; None leaves it to the bucket.
+        profile: The AWS profile that *client* is of, where the store's URL names one.
     """
 
     @property

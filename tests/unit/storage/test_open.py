@@ -46,6 +46,8 @@ def test_a_path_is_taken_as_it_is(tmp_path, monkeypatch, name):
         "s3://bu cket/x",
         "s3://bucket?versionId=1",
         "s3://user:secret@bucket/x",
+        "s3://@bucket/x",
+        "s3://a b@bucket",
         "s3://bucket//x",
         "s3://bucket/a//b",
         "s3://bucket/../x",
@@ -61,6 +63,7 @@ def test_what_names_no_store_is_refused(url):
         open_store(url)
     assert caught.value.hint
     assert str(caught.value).isprintable()
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ def test_paths_of_the_file_are_taken_from_its_folder(file, monkeypatch, tmp_path
     monkeypatch.setenv("HOME", "/home/e")
     settings = load_settings(file, {}, {})
     assert (settings.store, settings.spool) == ("s3://bucket/x", "/home/e/spool")
+    file.write_text('stores = ["~/a", "b", "s3://bucket/x", "s3://other@bucket"]')
+    settings = load_settings(file, {"HOME": "/home/e"}, {})
+    assert settings.stores == ("/home/e/a", str(file.parent / "b"), "s3://bucket/x", "s3://other@bucket")
 
 
 def test_the_file_is_looked_for_where_it_is_said(file, monkeypatch, tmp_path):
