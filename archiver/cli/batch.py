@@ -45,8 +45,9 @@ def batch(
 
     REGISTER is a CSV, XLSX or JSON Lines file with the columns incident_id and url. Further
     columns travel into the evidence record; a column vantage names the places to capture from. A row that
-    cannot be read is told with its line and stops no other; what is in the store already is not captured
-    again. Broken off in whatever way, the same command goes on where it was.
+    cannot be read, or whose target an import found lost, is told with its line and stops no other; what is
+    in the store already is not captured again. Broken off in whatever way, the same command goes on where
+    it was.
     """
     settings = settings_of(
         config,
@@ -61,24 +62,27 @@ def batch(
     seeds, problems = _seeds_of(reading, settings)
     if reading.encoding == "windows-1251":
         say(f"{register.name}: read as Windows-1251, since it is not UTF-8")
-    for problem in (*problems, *reading.duplicates):
+    for problem in (*problems, *reading.duplicates, *reading.lost):
         say_row(register.name, problem)
-    if not seeds:
+    if not seeds and not reading.lost:
         raise UsageError(
             f"register {register.name}: expected one good row, got {len(problems)} bad ones",
             code="E272",
             hint="correct the rows named above",
         )
-    duplicates, digest = reading.duplicates, seeds[0].register_sha256
+    duplicates, lost = reading.duplicates, reading.lost
+    digest = seeds[0].register_sha256 if seeds else _digest(register)
     del reading  # its rows are in the queue before the first page is loaded
     account = Account()
-    _run(register, _taken(seeds), settings, account, again=again, quiet=quiet)
+    if seeds:
+        _run(register, _taken(seeds), settings, account, again=again, quiet=quiet)
     if _digest(register) != digest:
         _tell(account, f"register {register.name}: changed while the batch ran; run it again to take that in")
-    code = ExitCode.PARTIAL if problems and account.exit_code is ExitCode.DONE else account.exit_code
+    in_part = (problems or lost) and account.exit_code is ExitCode.DONE
+    code = ExitCode.PARTIAL if in_part else account.exit_code
     for problem_text in notify(settings.notify, _notice(register, settings, account) | {"exit_code": code}):
         _tell(account, problem_text)
-    print_run(account, as_json=as_json, rows=problems, duplicates=duplicates, quiet=quiet)
+    print_run(account, as_json=as_json, rows=problems, duplicates=duplicates, lost=lost, quiet=quiet)
     return code
 
 

@@ -32,6 +32,7 @@ Told = ArchiverError | StoreError | ManifestError
 COMMANDS = {
     "capture": "capture:capture",
     "batch": "batch:batch",
+    "incidents": "incidents:incidents",
     "list": "list:list_captures",
     "show": "show:show",
     "open": "open:open_capture",

@@ -62,11 +62,12 @@ def print_run(
     as_json: bool,
     rows: Sequence[RowProblem] = (),
     duplicates: Sequence[RowProblem] = (),
+    lost: Sequence[RowProblem] = (),
     quiet: bool = False,
 ) -> None:
     """Print what came of a run, and the rows of the register that took no part in it."""
     if as_json:
-        print_json(_as_json(account, rows, duplicates))
+        print_json(_as_json(account, {"row": rows, "duplicate": duplicates, "lost": lost}))
         return
     if len(account.captures) <= MAX_SHOWN:
         print_captures(summary_of(one) for one in account.captures)
@@ -137,13 +138,10 @@ async def _run(
         view.account.take(summary)
 
 
-def _as_json(
-    account: Account, rows: Sequence[RowProblem], duplicates: Sequence[RowProblem]
-) -> dict[str, Any]:
-    kinds = [("row", rows), ("duplicate", duplicates)]
+def _as_json(account: Account, kinds: dict[str, Sequence[RowProblem]]) -> dict[str, Any]:
     problems: list[dict[str, Any]] = [
         {"kind": kind, "line": row.line, "what": row.what, "hint": row.hint}
-        for kind, problems in kinds
+        for kind, problems in kinds.items()
         for row in problems
     ]
     problems += [{"kind": "run", "what": text} for text in account.problems]

@@ -75,6 +75,7 @@ class RegisterReading:
         seeds: To capture, in the order of the file.
         problems: Rows that cannot be captured.
         duplicates: Rows that repeat an incident and URL; the first of them is in *seeds*.
+        lost: Rows of a register of links whose target is lost: there is nothing to capture yet.
         encoding: How its text was read: ``utf-8``, ``utf-16``, ``windows-1251``; ``xlsx`` for a workbook.
     """
 
@@ -82,6 +83,7 @@ class RegisterReading:
     problems: tuple[RowProblem, ...]
     duplicates: tuple[RowProblem, ...]
     encoding: str
+    lost: tuple[RowProblem, ...] = ()
 
 
 Importer = Callable[[bytes], tuple[str, Iterator[Row | BrokenRow]]]
@@ -112,11 +114,33 @@ def read_register(path: Path) -> RegisterReading:
             if count >= MAX_ROWS:
                 raise Unreadable(f"rows: expected at most {MAX_ROWS}, got more", "split it")  # noqa: TRY301  # one place turns all of these into errors
             reading.take(row)
-        if not (reading.seeds or reading.problems):
+        if not (reading.seeds or reading.problems or reading.lost):
             raise Unreadable("expected at least one row below the header, got none", "add a row")  # noqa: TRY301  # as above
     except Unreadable as error:
         raise UsageError(f"register {path.name}: {error.what}", code="E242", hint=error.hint) from error
-    return RegisterReading(tuple(reading.seeds), tuple(reading.problems), tuple(reading.duplicates), encoding)
+    return RegisterReading(
+        tuple(reading.seeds),
+        tuple(reading.problems),
+        tuple(reading.duplicates),
+        encoding,
+        tuple(reading.lost),
+    )
+
+
+def read_rows(path: Path) -> Iterator[Row | BrokenRow]:
+    """Yield the rows of the register at *path* as they are, for whoever looks a register through.
+
+    Raises:
+        UsageError: E242, as of ``read_register``.
+    """
+    try:
+        _, rows = _importer(path)(_read(path))
+        for count, row in enumerate(rows):
+            if count >= MAX_ROWS:
+                raise Unreadable(f"rows: expected at most {MAX_ROWS}, got more", "split it")  # noqa: TRY301  # as above
+            yield row
+    except Unreadable as error:
+        raise UsageError(f"register {path.name}: {error.what}", code="E242", hint=error.hint) from error
 
 
 def _importer(path: Path) -> Importer:
@@ -141,6 +165,15 @@ def _read(path: Path) -> bytes:
     return data
 
 
+class _TargetLost(Unreadable):
+    """A link that a document once had, without where it led."""
+
+    def __init__(self, incident_id: str, anchor: str) -> None:
+        super().__init__(
+            f"incident {incident_id}: target lost of {anchor!r}", "find the address and fill in url"
+        )
+
+
 class _Reading:
     """Seeds and problems as they are found."""
 
@@ -148,6 +181,7 @@ class _Reading:
         self.seeds: list[Seed] = []
         self.problems: list[RowProblem] = []
         self.duplicates: list[RowProblem] = []
+        self.lost: list[RowProblem] = []
         self._register = register
         self._digest = digest
         self._first_lines: dict[tuple[str, str], int] = {}
@@ -158,6 +192,8 @@ class _Reading:
             return
         try:
             seed = self._seed(row)
+        except _TargetLost as error:
+            self.lost.append(RowProblem(row.line, error.what, error.hint))
         except UsageError as error:
             self.problems.append(RowProblem(row.line, error.message, error.hint))
         except Unreadable as error:
@@ -184,6 +220,8 @@ class _Reading:
                 what = f"column {column}: expected Unicode text, got half a surrogate pair"
                 raise Unreadable(what, "save the register as UTF-8")
         known = {column_key(column): value.strip() for column, value in row.cells.items()}
+        if not known.get("url") and known.get("incident_id") and "anchor" in known:
+            raise _TargetLost(known["incident_id"], known["anchor"])
         for name in ("incident_id", "url"):
             if not known.get(name):
                 raise Unreadable(f"column {name}: expected a value, got none", f"fill in {name}")
