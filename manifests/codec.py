@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from manifests.errors import MalformedJson, MalformedRecord
 from manifests.findings import Code
 from manifests.record import FORMAT, EvidenceRecord
 from manifests.record_rules import contradictions
+
+_converting = threading.Lock()
 
 
 def encode(record: EvidenceRecord) -> bytes:
@@ -61,7 +64,9 @@ def decode(data: bytes) -> EvidenceRecord:
 
 def _read_version_1(value: dict[str, Any], data: bytes) -> EvidenceRecord:
     try:
-        record: EvidenceRecord = msgspec.convert(value, EvidenceRecord)
+        # msgspec 0.21 crashes where two threads are the first to use a type at once.
+        with _converting:
+            record: EvidenceRecord = msgspec.convert(value, EvidenceRecord)
     except msgspec.ValidationError as error:
         raise MalformedRecord(Code.RECORD_SCHEMA, f"evidence record: {error}") from error
     # The types fill in absent fields, so only writing it again shows that every field was there.
