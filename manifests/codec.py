@@ -64,7 +64,7 @@ def decode(data: bytes) -> EvidenceRecord:
 
 def _read_version_1(value: dict[str, Any], data: bytes) -> EvidenceRecord:
     try:
-        # msgspec 0.21 crashes where two threads are the first to use a type at once.
+        # msgspec 0.22 crashes where two threads are the first to use a type at once.
         with _converting:
             record: EvidenceRecord = msgspec.convert(value, EvidenceRecord)
     except msgspec.ValidationError as error:

@@ -278,12 +278,18 @@ def _with_bare_urls(run: Run) -> Iterator[Run]:
         return
     place = 0
     for found in _BARE_URL.finditer(run.text):
-        url = found[0].rstrip(".,;:!?’”»")
-        url = url.rstrip(")") if "(" not in url else url
+        url = _address(found[0])
         yield Run(run.text[place : found.start()])
         yield Run(url, url)
         place = found.start() + len(url)
     yield Run(run.text[place:])
+
+
+def _address(text: str) -> str:
+    """Return an address without the punctuation of the sentence that it stands in."""
+    while text[-1] in ".,;:!?’”»" or (text[-1] == ")" and text.count(")") > text.count("(")):
+        text = text[:-1]
+    return text
 
 
 def _joined(paragraphs: list[Paragraph]) -> list[Paragraph]:

@@ -108,9 +108,9 @@ def _pairs(fresh: list[dict[str, str]], base: list[dict[str, str]]) -> dict[int,
 
 def _take(rows: list[dict[str, str]], row: Cells, old: Cells | None) -> dict[str, str] | None:
     """Take the row of the same link out of *rows*."""
-    wanted = {_plain(one.get("anchor", "")) for one in (row, old) if one}
+    wanted = [one.get("anchor", "") for one in (row, old) if one]
     for place, one in enumerate(rows):
-        if _plain(one.get("anchor", "")) in wanted:
+        if any(_same(one.get("anchor", ""), anchor) for anchor in wanted):
             return rows.pop(place)
     return None
 

@@ -108,3 +108,10 @@ def highest_ordinals(sidecar: Sidecar) -> dict[int, int]:
         if found := section_and_ordinal(one.incident_id):
             highest[found[0]] = max(found[1], highest.get(found[0], 0))
     return highest
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    sys.stdout.write(json.dumps(schema(), indent=2) + "\n")
