@@ -22,7 +22,7 @@ from msgspec import Meta
 
 from archiver.batch.settings import Batch, Mementos, Notify, Vantage
 from archiver.capture.limits import Limits, View
-from archiver.capture.recorder.resolve import parse_resolve_rule
+from archiver.capture.recorder.resolve import parse_name_server, parse_resolve_rule
 from archiver.errors import UsageError
 from storage.retention import MAX_RETENTION_DAYS
 
@@ -85,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         allowed_addresses: Addresses and networks (``10.1.2.0/24``) that captures may reach whatever they are;
             recorded.
         upstream: Proxy to dial through (``socks5://``, ``socks5h://``, ``http://``); empty for none.
+        resolver: Name server to ask in place of the system's, by its address; recorded.
         ntp_servers: Asked for the time; with none the clock is recorded as not checked.
         key: Signing key: a private key file, or the ``.pub`` file of a key that ssh-agent holds; empty for
             ``keys/record`` in the configuration folder. Without a key captures stay unsealed.
@@ -129,6 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_private_network: bool = False
     allowed_addresses: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
     upstream: Line = ""
+    resolver: Line = ""
     ntp_servers: Annotated[tuple[str, ...], Meta(max_length=10)] = ("time.cloudflare.com", "pool.ntp.org")
     key: Line = ""
     key_passphrase_file: Line = ""
@@ -288,6 +290,8 @@ def _check_values(source: str, values: Values) -> None:
         raise _bad_value(source, str(error)) from error
     for rule in settings.resolve:
         parse_resolve_rule(rule)
+    if settings.resolver:
+        parse_name_server(settings.resolver)
     for text in settings.allowed_addresses:
         _check_network(source, text)
     for name, (low, high) in _VIEW_RANGES.items():

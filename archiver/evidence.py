@@ -257,9 +257,10 @@ def _check(value: bool | None) -> Check:
 
 def _dns(request: dict[str, Any], decoded: Decoded) -> tuple[DnsAnswer, ...]:
     by_rule = {rule["host"] for rule in request["resolve_rules"]}
+    asked = request.get("resolver") or "system"
     found: dict[tuple[str, tuple[str, ...]], DnsAnswer] = {}
     for c in decoded.connections:
-        resolver = "upstream" if c.upstream and not c.ip else "rule" if _ruled(c.host, by_rule) else "system"
+        resolver = "upstream" if c.upstream and not c.ip else "rule" if _ruled(c.host, by_rule) else asked
         found.setdefault(
             (c.host, c.dns_answers),
             DnsAnswer(
@@ -274,7 +275,7 @@ def _dns(request: dict[str, Any], decoded: Decoded) -> tuple[DnsAnswer, ...]:
             answer = DnsAnswer(
                 host=as_line(r.host) or "?",
                 asked_at=timestamp(r.at_ns),
-                resolver="system",
+                resolver=asked,
                 addresses=r.dns_answers,
                 error=as_line(r.reason),
             )

@@ -328,6 +328,7 @@ def _policy(settings: Settings) -> RelayPolicy:
         max_bytes_per_capture=settings.limits.capture_bytes,
         max_bytes_per_connection=settings.limits.connection_bytes,
         upstream=settings.upstream or None,
+        resolver=settings.resolver or None,
     )
 
 

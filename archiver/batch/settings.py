@@ -13,6 +13,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 Line = Annotated[str, Meta(max_length=4_096)]
+LanguageTag = Annotated[str, Meta(pattern="^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=60)]
 Milliseconds = Annotated[int, Meta(ge=0, le=7 * DAY_MS)]
 
 
@@ -47,6 +48,8 @@ class Vantage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         credentials_from: Environment variable that holds ``user:password`` for it; empty for none.
         locale: Language and region of the browser, such as ``ru-RU``.
         timezone: IANA name.
+        languages: That the browser asks for, best first, such as ``["kk-KZ", "ru", "en"]``.
+        resolver: Address of a name server to ask in place of the system's, unless the proxy resolves.
         country: Country of the network exit, two letters of ISO 3166-1.
         place: Place of the exit, in words.
         country_check: Address that answers with the country of whoever asks, as ``loc=KZ`` or as JSON with
@@ -59,6 +62,8 @@ class Vantage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     timezone: Annotated[
         str, Meta(pattern="^([A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*)?$", max_length=60)
     ] = ""
+    languages: Annotated[tuple[LanguageTag, ...], Meta(max_length=20)] = ()
+    resolver: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:\[\]]*$", max_length=60)] = ""
     country: Annotated[str, Meta(pattern="^([A-Z]{2})?$", max_length=2)] = ""
     place: Line = ""
     country_check: Annotated[str, Meta(pattern="^(https?://.+)?$", max_length=500)] = ""

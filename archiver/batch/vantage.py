@@ -25,9 +25,7 @@ def spread(seeds: Iterable[Seed], settings: Settings) -> Iterator[Seed | RowProb
     names one vantage that does not exist is captured from none: half a comparison misleads.
     """
     for seed in seeds:
-        names = (
-            list(dict.fromkeys(re.split(r"[,;\s]+", _cell(seed).strip()))) if _cell(seed).strip() else [""]
-        )
+        names = list(dict.fromkeys(re.findall(r"[^,;\s]+", _cell(seed)))) or [""]
         unknown = [name for name in names if name not in settings.vantages and name not in _own(settings)]
         if unknown:
             known = ", ".join([*settings.vantages]) or "none"
@@ -64,12 +62,14 @@ def settings_at(settings: Settings, name: str, environment: Mapping[str, str]) -
         settings.view,
         locale=at.locale or settings.view.locale,
         timezone=at.timezone or settings.view.timezone,
+        languages=at.languages or (() if at.locale else settings.view.languages),
     )
     return msgspec.structs.replace(
         settings,
         vantage=name,
         vantage_country=at.country,
         vantage_place=at.place,
+        resolver=at.resolver or settings.resolver,
         upstream=_with_credentials(name, at.upstream, at.credentials_from, environment),
         view=view,
     )

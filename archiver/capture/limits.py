@@ -67,6 +67,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         scale_percent: Device pixels per CSS pixel, in percent (an integer: the record has no floats).
         locale: BCP 47 tag, also sent as Accept-Language.
         timezone: IANA name.
+        languages: Asked for, best first; empty for the locale alone.
     """
 
     width_px: int = 1280
@@ -74,3 +75,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     scale_percent: int = 100
     locale: str = "ru-KZ"
     timezone: str = "Asia/Almaty"
+    languages: tuple[str, ...] = ()
+
+    def asks_for(self) -> tuple[str, ...]:
+        """Return the languages that are asked for, best first."""
+        return self.languages or (self.locale,)
+
+    def accept_language(self) -> str:
+        """Return the languages as a browser writes them (RFC 9110 section 12.5.4)."""
+        tags = enumerate(self.asks_for())
+        return ",".join(f"{tag};q={max(1 - place / 10, 0.1):.1f}" if place else tag for place, tag in tags)

@@ -121,6 +121,9 @@ class _Session:
             viewport={"width": self.job.view.width_px, "height": self.job.view.height_px},
             device_scale_factor=self.job.view.scale_percent / 100,
             locale=self.job.view.locale,
+            extra_http_headers={"Accept-Language": self.job.view.accept_language()}
+            if self.job.view.languages
+            else None,
             timezone_id=self.job.view.timezone,
             color_scheme="light",
             reduced_motion="reduce",
@@ -139,6 +142,9 @@ class _Session:
         ]
         cdp.on("Security.visibleSecurityStateChanged", self._security)
         await cdp.send("Security.enable")
+        if self.job.view.languages:  # the locale is one tag, and the page's scripts see them all
+            tags = ",".join(self.job.view.languages)
+            await cdp.send("Emulation.setUserAgentOverride", {"userAgent": "", "acceptLanguage": tags})
         await self._load(page)
         if "crashed" in self.seen or "is_download" in self.seen:
             return

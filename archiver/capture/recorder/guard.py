@@ -138,6 +138,7 @@ class RelayPolicy:
         connect_timeout_s: For resolving, and again for dialling all addresses of one name.
         upstream: None, or the URL of a proxy to dial through: ``socks5://`` gets the checked address,
             ``socks5h://`` and ``http://`` get the name and resolve it themselves, past the guard.
+        resolver: Address of a name server to ask, with ``:PORT`` unless 53; None for the system's resolver.
 
     Raises:
         BadPolicy: A value that cannot be used.
@@ -153,6 +154,7 @@ class RelayPolicy:
     max_connections: int = 512
     connect_timeout_s: float = 30.0
     upstream: str | None = None
+    resolver: str | None = None
 
     def __post_init__(self) -> None:
         for text in self.allowed_addresses:

@@ -1,4 +1,4 @@
-"""From a host name to addresses: the operator's resolve rules first, then the system resolver."""
+"""From a host name to addresses: the operator's resolve rules, then the system's or a named resolver."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MAX_CACHED_NAMES = 4096
 CACHE_S = 60.0
 """As long as Chromium keeps an answer of the system resolver, which tells no TTL."""
 RESOLVER_THREADS = 32
+NAME_SERVER_S = 10.0
+MAX_WORDS_CHARS = 300
 
 _HOST = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _RULE = re.compile(
@@ -150,6 +152,47 @@ def _bad(text: str, expected: str, got: str) -> BadResolveRule:
     )
 
 
+def ask_system(host: str) -> list[str]:
+    """Return the addresses that the system's resolver gives; raises ``socket.gaierror``."""
+    # Bytes keep Python's IDNA codec away from a name that the browser has already encoded.
+    found = socket.getaddrinfo(host.encode("ascii"), None, 0, socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+class NameServer:
+    """Asks one name server for IPv4 and IPv6 addresses; called like ``ask_system``.
+
+    Args:
+        text: As of ``parse_name_server``.
+    """
+
+    def __init__(self, text: str) -> None:
+        from dns.resolver import Resolver as Asker  # noqa: PLC0415 - not loaded where none is set
+
+        self._asker = Asker(configure=False)
+        address, self._asker.port = parse_name_server(text)
+        self._asker.nameservers = [address]
+        self._asker.lifetime = NAME_SERVER_S
+
+    def __call__(self, host: str) -> list[str]:
+        """Return the addresses of *host*; raises ``ResolveFailed``."""
+        from dns.exception import DNSException  # noqa: PLC0415 - as above
+
+        try:
+            if address := _literal(host):
+                return [address]
+            return list(self._asker.resolve_name(f"{host}.", socket.AF_UNSPEC).addresses())
+        except DNSException as error:
+            raise ResolveFailed(str(error)[:MAX_WORDS_CHARS], type(error).__name__) from error
+
+
+def _literal(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return ""
+
+
 class Answer(NamedTuple):
     """What the system resolver said.
 
@@ -164,13 +207,39 @@ class Answer(NamedTuple):
     cached: bool
 
 
+def parse_name_server(text: str) -> tuple[str, int]:
+    """Read ``ADDRESS``, ``IPV4:PORT`` or ``[IPV6]:PORT`` of a name server.
+
+    Raises:
+        BadResolveRule: It is none of them.
+    """
+    address, port = text, "53"
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        port = port.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    try:
+        return str(ipaddress.ip_address(address)), _port(text, port if port.isdecimal() else "0") or 53
+    except ValueError:
+        raise BadResolveRule(
+            f"name server {text[:60]!r}: not readable: expected its IP address, got something else",
+            code="E212",
+            hint="write it like 9.9.9.9 or [2620:fe::fe]:53",
+        ) from None
+
+
 class Resolver:
-    """Asks the system resolver in threads, one question per name at a time, and keeps answers for a minute.
+    """Asks in threads, one question per name at a time, and keeps answers for a minute.
 
     Failures are not kept: the browser asks again when it wants to know again.
+
+    Args:
+        name_server: To ask in place of the system's resolver, as of ``parse_name_server``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name_server: str | None = None) -> None:
+        self._look_up = NameServer(name_server) if name_server else ask_system
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
         self._answers: dict[str, tuple[float, Answer]] = {}
         self._asking: dict[str, asyncio.Task[Answer]] = {}
@@ -209,13 +278,10 @@ class Resolver:
         started = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            # Bytes keep Python's IDNA codec away from a name that the browser has already encoded.
-            found = await loop.run_in_executor(
-                self._threads, socket.getaddrinfo, host.encode("ascii"), None, 0, socket.SOCK_STREAM
-            )
+            found = await loop.run_in_executor(self._threads, self._look_up, host)
         except socket.gaierror as error:
             raise ResolveFailed(str(error), _EAI_NAMES.get(error.errno)) from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))[:MAX_ADDRESSES]
+        addresses = list(dict.fromkeys(found))[:MAX_ADDRESSES]
         answer = Answer(addresses, round((time.monotonic() - started) * 1000, 3), cached=False)
         if len(self._answers) >= MAX_CACHED_NAMES:
             self._answers.pop(next(iter(self._answers)))

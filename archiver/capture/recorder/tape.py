@@ -98,7 +98,7 @@ class TapeServer:
         self._on_stop = on_stop
         self._own_ports = own_ports
         self._writer = WireWriter(wire_path)
-        self._resolver = Resolver()
+        self._resolver = Resolver(policy.resolver)
         self._numbers = itertools.count(1)
         self._greeted: set[asyncio.Task[None]] = set()
         self._tunnels: set[Tunnel] = set()
