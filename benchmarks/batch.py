@@ -46,6 +46,7 @@ class Survived:
         lost: Kills after which the queue had to be begun anew.
         exit_code: Of the last run.
         seconds: In all.
+        told: The end of what the last run said.
     """
 
     pages: int
@@ -57,6 +58,7 @@ class Survived:
     lost: int
     exit_code: int
     seconds: float
+    told: str = ""
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
@@ -168,6 +170,7 @@ def kill_and_go_on(folder: Path, count: int, kills: int, source: random.Random, 
         lost,
         last.returncode,
         round(time.monotonic() - began, 1),
+        last.stderr[-600:].decode(errors="replace"),
     )
 
 

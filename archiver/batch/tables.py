@@ -22,6 +22,7 @@ from archiver.errors import EnvironmentUnfit
 APPLICATION_ID = 0x41525142  # "ARQB"
 SCHEMA_VERSION = 2
 BUSY_S = 30
+CACHE_KB = 256
 DATABASE_ERRORS = (DatabaseError, sqlite3.DatabaseError)
 _ENDINGS = ("", "-wal", "-shm")
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -155,6 +156,7 @@ def _engine(path: Path) -> sql.Engine:
         connection.isolation_level = None  # the driver's own BEGIN would be a deferred one
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")  # of each thread's connection
 
     @sql.event.listens_for(engine, "begin")
     def _on_begin(connection: sql.Connection) -> None:
