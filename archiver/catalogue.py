@@ -29,6 +29,7 @@ from archiver.summary import CaptureSummary
 APPLICATION_ID = 0x41524348  # "ARCH", so that a database of somebody else is told apart
 SCHEMA_VERSION = 2
 BUSY_S = 30
+CACHE_KB = 256
 BATCH_CAPTURES = 1_000
 READS_IN_FLIGHT = 8
 MAX_MATCHES_SHOWN = 5
@@ -208,6 +209,7 @@ def _engine(path: Path) -> sql.Engine:
     def _on_connect(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")  # of each thread's connection
 
     return engine
 
