@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from archiver.bundle.making import make_bundle
 from archiver.cli.custody import log_quietly
 from archiver.cli.options import command, settings_of, store_option
 from archiver.cli.output import print_json, print_lines, say
 from archiver.cli.stores import full_ids, holdings_of
+from archiver.config import trust_path
+from archiver.custodian import load_trust
 from archiver.errors import ExitCode, UsageError
 from archiver.incidents.rules import check_incident_id
-from archiver.log_part import copy_log_part
 from archiver.seal_run import event
 from archiver.sealing import Sealer
 from archiver.stores import open_stores
-from archiver.summary import capture_prefix, load_record, load_summary
+from archiver.summary import load_record, load_summary
 from manifests.custody_event import CustodyEvent
 from manifests.record import EvidenceRecord
-from storage.folder import FolderStore
 from storage.interface import Store
 
 
@@ -30,9 +30,9 @@ from storage.interface import Store
 @click.option(
     "--output",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Folder to write to: new, empty, or an earlier export.",
+    type=click.Path(path_type=Path),
+    metavar="DIR|ZIP",
+    help="Folder to write to (new, empty, or an earlier export), or a new file that ends in .zip.",
 )
 @click.option(
     "--for",
@@ -54,26 +54,23 @@ def export(
 ) -> ExitCode:
     """Copy captures out of the store, each file's digest checked on the way.
 
-    The folder is a store itself: `archiver verify DIR` checks it, `archiver list --store DIR` lists it.
+    What comes of it stands alone: index.html to look at, VERIFY.md to check it without this program, and the
+    manifests of a BagIt bag. `archiver verify DIR|ZIP` checks it; DIR/data is a store itself.
     """
     settings = settings_of(config, store=store_url)
     store = open_stores(settings)
     chosen = _chosen(store, captures, incident_id)
-    _check_output(output)
     if audience == "court":
         _check_statements(store, chosen)
-    target = FolderStore(output)
-    size_bytes = 0
-    for capture_id in chosen:
-        record, data = load_record(store, capture_id)
-        size_bytes += sum(_copy(store, target, record, data))
-        _warn_of_secrets(record)
-    copy_log_part(store, target, chosen)
+    trusted = trust_path(settings)
+    made = make_bundle(store, load_trust(trusted) if trusted.exists() else None, chosen, output)
+    for one in made.captures:
+        _warn_of_secrets(one.record)
     is_logged = log_quietly(settings, store, lambda sealer: _events(sealer, store, chosen, audience))
     if as_json:
-        print_json({"output": str(output), "captures": chosen, "bytes": size_bytes, "logged": is_logged})
+        print_json({"output": str(output), "captures": chosen, "bytes": made.size_bytes, "logged": is_logged})
     else:
-        print_lines([f"{len(chosen)} captures, {size_bytes:,} bytes, in {output}"])
+        print_lines([f"{len(chosen)} captures, {made.size_bytes:,} bytes, in {output}"])
         if not is_logged:
             say("not entered in the custody log: no signing key opens without a question")
     return ExitCode.DONE
@@ -121,36 +118,6 @@ def _events(sealer: Sealer, store: Store, chosen: list[str], audience: str) -> l
         event("exported", sealer, load_summary(store, capture_id), purpose=f"for {audience}")
         for capture_id in chosen
     ]
-
-
-def _check_output(output: Path) -> None:
-    try:
-        names = {path.name for path in output.iterdir()} if output.exists() else set()
-    except OSError as error:
-        raise UsageError(
-            f"output {output}: expected a folder, got {error.strerror}",
-            code="E278",
-            hint="name another folder",
-        ) from error
-    if names and "captures" not in names:
-        raise UsageError(
-            f"output {output}: expected a new or empty folder, got one with other files",
-            code="E278",
-            hint="name a folder that does not exist yet",
-        )
-
-
-def _copy(store: Store, target: FolderStore, record: EvidenceRecord, data: bytes) -> Iterator[int]:
-    """Copy one capture, its record last, and yield the size of each file."""
-    prefix = capture_prefix(record.capture_id)
-    listed = {prefix + artifact.path: artifact.sha256 for artifact in record.artifacts}
-    beside = [f"{prefix}seal/"]
-    beside += [f"incidents/{incident_id}/{record.capture_id}.json" for incident_id in record.incident_ids]
-    further = [info.key for start in beside for info in store.list(start)]
-    for key in [*listed, *further]:
-        with store.open(key) as source:
-            yield target.put(key, source, sha256=listed.get(key)).size_bytes
-    yield target.put(f"{prefix}record.json", data).size_bytes
 
 
 def _warn_of_secrets(record: EvidenceRecord) -> None:

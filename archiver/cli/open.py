@@ -27,17 +27,22 @@ LAUNCHED = frozenset({"image/png", "image/jpeg", "application/pdf", "text/plain"
 
 
 @command("open")
-@click.argument("capture")
+@click.argument("capture", metavar="CAPTURE|DIR")
 @click.option("--file", "name", metavar="NAME", help="The file of the capture to open, as `show` lists it.")
 @store_option
 def open_capture(
     *, capture: str, name: str | None, store_url: str | None, config: Path | None, as_json: bool
 ) -> ExitCode:
-    """Open a capture's screenshot, or another of its files, in the viewer of this desktop.
+    """Open a capture's screenshot, or another of its files, in the viewer of this desktop, or a bundle.
 
     The file is copied out of the store and its digest checked first. Files that could run scripts
     are copied and named, never opened; with --json nothing is opened.
+
+    DIR, the folder of a bundle that `archiver export` made, is served on loopback until Ctrl-C, so that its
+    captures can be replayed in a browser.
     """
+    if (Path(capture) / "bagit.txt").is_file():
+        return _serve(Path(capture), as_json=as_json)
     store = open_stores(settings_of(config, store=store_url))
     (capture_id,) = full_ids(store, [capture])
     artifact = _chosen(capture_id, load_summary(store, capture_id).artifacts, name)
@@ -51,6 +56,20 @@ def open_capture(
         print_lines([str(path)])
         if not opened:
             say("not opened here: look at the file with a viewer that you trust")
+    return ExitCode.DONE
+
+
+def _serve(folder: Path, *, as_json: bool) -> ExitCode:
+    # Here, so that a screenshot opens without loading a web server.
+    from archiver.bundle.serving import serve_bundle  # noqa: PLC0415
+
+    def tell(address: str) -> None:
+        print_json({"address": address}) if as_json else print_lines([address])
+        if not as_json:
+            say("serving this bundle until Ctrl-C")
+            click.launch(address)
+
+    serve_bundle(folder, tell)
     return ExitCode.DONE
 
 

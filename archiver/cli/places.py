@@ -110,10 +110,12 @@ def _is_folder(text: str) -> bool:
 
 
 def _of_folder(path: Path, name: str) -> Place:
-    """The captures of an export, or the one whose folder it is, also one folder down."""
+    """The captures of a bundle, or the one whose folder it is, also one folder down."""
     inner = list(path.iterdir())
     if len(inner) == 1 and inner[0].is_dir() and inner[0].name != "captures":
         path, name = inner[0], inner[0].name
+    if (path / "bagit.txt").is_file():
+        path /= "data"
     store = FolderStore(path)
     is_export = (path / "captures").is_dir()
     return Place(store, "export", capture_ids(store) if is_export else None, name)

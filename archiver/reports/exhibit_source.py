@@ -7,24 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from archiver.custodian import log_origin, store_identity
-from archiver.custody import StoreLog
-from archiver.errors import ArchiverError
+from archiver.proof_files import custody_events, read_seal
 from archiver.reports.exhibit_order import Shot, Source
 from archiver.reports.pictures import cut_picture
 from archiver.store_set import evidence_set
 from archiver.summary import capture_prefix, load_record
-from manifests.custody_event import CustodyEvent
 from manifests.explain import explain
-from manifests.log_reader import LogReader
 from manifests.proof import ProofError, utc_text
 from manifests.record import EvidenceRecord
 from manifests.seal import verify_seal
 from manifests.seal_check import captured_at, seal_check
 from manifests.trust import Trust, render_trust
 from manifests.tsa_token import parse_reply
-from manifests.verifier import MAX_SEAL_FILE_BYTES, SEAL_PREFIX, Expectation, verify_capture
-from storage.errors import StoreError
+from manifests.verifier import Expectation, verify_capture
 from storage.interface import Store
 
 PRINTED_ROLES = ("failure-sheet", "screenshot-full")
@@ -65,7 +60,7 @@ def gather(gathering: Gathering, capture_id: str) -> Source:
         expected=Expectation(capture_id=capture_id),
         seal_check=seal_check(trust, gathering.now) if trust else None,
     )
-    seal = dict(_seal(store, capture_id))
+    seal = read_seal(store, capture_id)
     proof = None
     if trust is not None:
         at = captured_at(record)
@@ -76,20 +71,13 @@ def gather(gathering: Gathering, capture_id: str) -> Source:
         seal=seal,
         proof=proof,
         report=report,
-        events=_events(store, trust, capture_id),
+        events=custody_events(store, trust, capture_id),
         shots=list(_shots(gathering, record)),
         text=_text(store, record),
         script=explain(record, seal, trust or Trust()),
         trust=render_trust(trust).encode() if trust else b"",
         stamps=list(_stamps(seal)),
     )
-
-
-def _seal(store: Store, capture_id: str) -> Iterator[tuple[str, bytes]]:
-    prefix = f"{capture_prefix(capture_id)}{SEAL_PREFIX}"
-    for info in store.list(prefix):
-        with store.open(info.key, length=MAX_SEAL_FILE_BYTES) as file:
-            yield info.key.removeprefix(prefix), file.read()
 
 
 def _stamps(seal: dict[str, bytes]) -> Iterator[tuple[str, str, str]]:
@@ -101,18 +89,6 @@ def _stamps(seal: dict[str, bytes]) -> Iterator[tuple[str, str, str]]:
         except ProofError:
             continue
         yield name.split(".")[1], utc_text(token.gen_time), str(token.serial)
-
-
-def _events(store: Store, trust: Trust | None, capture_id: str) -> list[tuple[int, CustodyEvent]] | None:
-    try:
-        origin = log_origin(store_identity(store))
-        key = next((one for one in trust.logs if one.origin == origin), None) if trust else None
-        if key is None:
-            return None
-        reader = LogReader(StoreLog(store), key)
-        return list(reader.events(reader.head(), capture_id))
-    except (ProofError, ArchiverError, StoreError):
-        return None
 
 
 def _shots(gathering: Gathering, record: EvidenceRecord) -> Iterator[Shot]:

@@ -12,8 +12,8 @@ import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -66,6 +66,19 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Further:
+    """What the page leads to besides the files of captures, as pairs of words and link.
+
+    Args:
+        page: For the whole page.
+        captures: By capture ID.
+    """
+
+    page: Sequence[tuple[str, str]] = ()
+    captures: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One capture as the template shows it."""
 
@@ -112,6 +125,7 @@ def index_html(
     *,
     made_at: datetime,
     zone: tzinfo | None = None,
+    further: Further = Further(),
 ) -> str:
     """Return the page.
 
@@ -120,6 +134,7 @@ def index_html(
         link_base: As of ``render_index``.
         made_at: When the page is made, aware.
         zone: For local times; None for this machine's.
+        further: Links of the caller's own, put beside those to the files.
     """
     groups: dict[str, list[Entry]] = {}
     for summary in sorted(captures, key=lambda one: (one.started_at, one.capture_id)):
@@ -133,6 +148,7 @@ def index_html(
         states=Counter(shown(one.state) for one in captures).most_common(),
         count=len(captures),
         made_at=_utc(made_at.isoformat()),
+        further=further,
         # Both are our own text, and the policy names the style by the digest of exactly these bytes.
         style=Markup(style),  # noqa: S704
         policy=_policy(style, link_base),
