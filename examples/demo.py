@@ -126,7 +126,7 @@ def _tamper(capture: dict[str, Any]) -> None:
         copy = Path(folder) / "copy"
         words = ["export", capture["capture_id"], "--store", STORE, "--output", str(copy)]
         _run(words, {ExitCode.DONE}, keep=True)
-        path = copy / "captures" / capture["capture_id"] / "screenshot-full.png"
+        path = copy / "data" / "captures" / capture["capture_id"] / "screenshot-full.png"
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.chmod(0o644)
@@ -166,7 +166,7 @@ def _show_s3(captures: list[dict[str, Any]]) -> str:
     _run(words, {ExitCode.STORE_REFUSED})
     copy = f"{FOLDER}/export"
     _run(["export", *ids, "--store", STORE, "--output", copy], {ExitCode.DONE}, keep=True)
-    return copy
+    return f"{copy}/data"
 
 
 def main() -> None:

@@ -82,7 +82,8 @@ def check_output(output: Path) -> None:
             code="E278",
             hint="name another folder",
         ) from error
-    if names and "bagit.txt" not in names:
+    # A bundle that was broken off has no more than its payload yet.
+    if names - {DATA} and "bagit.txt" not in names:
         raise UsageError(
             f"output {output}: expected a new or empty folder, got one with other files",
             code="E278",
@@ -94,6 +95,7 @@ def _filled(store: Store, trust: Trust | None, capture_ids: Sequence[str], folde
     data = folder / DATA
     captures = list(copy_captures(store, trust, capture_ids, data))
     try:
+        _drop_own_files(data)
         (folder / "VERIFY.md").write_text(guide(captures, trust), encoding="utf-8")
         (folder / "index.html").write_text(_start_page(captures), encoding="utf-8")
         _bag(folder)
@@ -104,6 +106,12 @@ def _filled(store: Store, trust: Trust | None, capture_ids: Sequence[str], folde
             hint="choose another place, or free space",
         ) from error
     return Bundle(folder, captures, sum(one.size_bytes for one in captures))
+
+
+def _drop_own_files(data: Path) -> None:
+    """Take away what a folder store keeps for itself while it is written to."""
+    for path in data.glob(".*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _start_page(captures: Sequence[Copied]) -> str:

@@ -198,11 +198,11 @@ def test_an_export_is_verified_and_listed_as_a_store(call, stored, tmp_path):
     assert json.loads(out)["captures"] == [capture_id(1)]
     assert "passwords" in err
     assert call("verify", "out")[0] == ExitCode.EVIDENCE_INDETERMINATE
-    one = tmp_path / "out" / "captures" / capture_id(1)
+    one = tmp_path / "out" / "data" / "captures" / capture_id(1)
     assert call("verify", str(one))[0] == ExitCode.EVIDENCE_INDETERMINATE
     one.rename(tmp_path / "handed-over")
     assert call("verify", "handed-over")[0] == ExitCode.EVIDENCE_INDETERMINATE
-    assert (tmp_path / "out/incidents/KZ-1" / f"{capture_id(1)}.json").is_file()
+    assert (tmp_path / "out/data/incidents/KZ-1" / f"{capture_id(1)}.json").is_file()
 
 
 def test_an_export_can_be_run_again_and_added_to(call, stored):
@@ -210,7 +210,7 @@ def test_an_export_can_be_run_again_and_added_to(call, stored):
     call("export", capture_id(1), "--output", "out")
     code, _, _ = call("export", capture_id(1), capture_id(2), "--output", "out")
     assert code == ExitCode.DONE
-    assert len(json.loads(call("list", "--store", "out", "--json")[1])["captures"]) == 2
+    assert len(json.loads(call("list", "--store", "out/data", "--json")[1])["captures"]) == 2
 
 
 def test_an_altered_capture_is_not_exported(call, stored, tmp_path):

@@ -77,9 +77,9 @@ def test_an_export_carries_what_ties_it_to_a_published_checkpoint(sealed, tmp_pa
     told = sealed.call("verify", "out")
     assert [report["overall"] for report in told["logs"]] == ["passed"]
     assert "extends" in " ".join(told["logs"][0]["proven"])
-    names = {path.name for path in (tmp_path / "out" / "log").iterdir()}
+    names = {path.name for path in (tmp_path / "out" / "data" / "log").iterdir()}
     assert names == {"checkpoint", "tile"}
-    assert not (tmp_path / "out" / "log" / "tile" / "entries").exists()
+    assert not (tmp_path / "out" / "data" / "log" / "tile" / "entries").exists()
     (middle,) = sealed.call("log", "publish", str(tmp_path / "copies"))["written"]
     assert codes(sealed.call("verify", "out", "--checkpoint", middle, code=5)) == {"log-not-compared"}
     sealed.call("export", capture_id(1), "--output", "out")  # an export that goes on
@@ -91,13 +91,13 @@ def test_an_export_carries_what_ties_it_to_a_published_checkpoint(sealed, tmp_pa
 def test_the_log_in_an_export_is_checked_too(sealed, tmp_path):
     """A changed checkpoint is found; without any log the captures pass and what is not shown is said."""
     sealed.call("export", capture_id(0), "--output", "out")
-    path = tmp_path / "out" / "log" / "checkpoint"
+    path = tmp_path / "out" / "data" / "log" / "checkpoint"
     data = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(data.replace(b"\n4\n", b"\n5\n").replace(b"\n3\n", b"\n5\n").replace(b"\n6\n", b"\n5\n"))
     assert path.read_bytes() != data
     assert "log-checkpoint-signature-wrong" in codes(sealed.call("verify", "out", code=4))
-    shutil.rmtree(tmp_path / "out" / "log")
+    shutil.rmtree(tmp_path / "out" / "data" / "log")
     told = sealed.call("verify", "out")
     assert told["overall"] == "passed"
     assert any("extends" in text for text in told["logs"][0]["unchecked"])
