@@ -20,11 +20,12 @@ import tracemalloc
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit" / "archiver" / "recorder")]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT), str(ROOT / "tests" / "unit" / "archiver" / "recorder")]
 
 import test_http1 as h1  # noqa: E402
 import test_http2 as h2  # noqa: E402
 import wire_lab as lab  # noqa: E402
+from guided import by_coverage  # noqa: E402
 
 from archiver.capture.recorder.transcript import write_transcript  # noqa: E402
 
@@ -54,8 +55,8 @@ def unpack(data: bytes) -> list[tuple[int, bytes | None]]:
     return script
 
 
-def seeds() -> list[bytes]:
-    """Conversations to start from."""
+def seeds(protocol: str = "") -> list[bytes]:
+    """Conversations to start from: those of ``http1`` or ``http2``, or all."""
     peers = h2.Peers()
     for stream in (1, 3):
         peers.get(stream, ("accept", "*/*"), ("cookie", "a=b"))
@@ -65,7 +66,8 @@ def seeds() -> list[bytes]:
     padded = h2.frame(h2.DATA, h2.PADDED, 1, b"\x02x\0\0")
     frames = [(0, h2.ASK), (1, h2.ANSWER + push + padded + h2.frame(h2.RST, 0, 1, bytes(4)))]
     script1 = [*h1.CONVERSATION[:4], (1, h1.CHUNKED + b"3;a\r\nabc\r\n0\r\nT: x\r\n\r\n")]
-    return [pack(each) for each in (h1.CONVERSATION, script1, h1.SOCKET, peers.script, frames)]
+    chosen = {"http1": (h1.CONVERSATION, script1, h1.SOCKET), "http2": (peers.script, frames)}
+    return [pack(each) for name, scripts in chosen.items() if protocol in ("", name) for each in scripts]
 
 
 def run(folder: Path, data: bytes) -> None:
@@ -109,10 +111,10 @@ def mutate(rng: random.Random, data: bytes, other: bytes) -> bytes:
     return bytes(changed[:300_000])
 
 
-def at_random(folder: Path, seconds: float, seed: int) -> int:
+def at_random(folder: Path, seconds: float, seed: int, protocol: str) -> int:
     """Mutate the seeds for some time; return how many inputs were tried."""
     rng, count, end = random.Random(seed), 0, time.monotonic() + seconds
-    pool = seeds()
+    pool = seeds(protocol)
     tracemalloc.start()
     while time.monotonic() < end:
         data = mutate(rng, rng.choice(pool), rng.choice(pool))
@@ -131,31 +133,20 @@ def at_random(folder: Path, seconds: float, seed: int) -> int:
     return count
 
 
-def by_coverage(folder: Path, options: list[str]) -> None:
-    """Let atheris drive."""
-    import atheris
-
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    for at, seed in enumerate(seeds()):
-        (corpus / f"seed-{at}").write_bytes(seed)
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *options, str(corpus)], lambda data: run(folder, data))
-    atheris.Fuzz()
-
-
 def main() -> None:
     """Run one of the two ways."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--protocol", choices=("http1", "http2"), default="")
     parser.add_argument("--atheris", action="store_true")
     options, rest = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as name:
         if options.atheris:
-            by_coverage(Path(name), rest)
+            by_coverage(lambda data: run(Path(name), data), seeds(options.protocol), Path(name), rest)
         else:
-            sys.stdout.write(f"{at_random(Path(name), options.seconds, options.seed)} inputs, no finding\n")
+            count = at_random(Path(name), options.seconds, options.seed, options.protocol)
+            sys.stdout.write(f"{count} inputs, no finding\n")
 
 
 if __name__ == "__main__":

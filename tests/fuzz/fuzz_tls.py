@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit" / "archiver" / "recorder")]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT), str(ROOT / "tests" / "unit" / "archiver" / "recorder")]
 
+from guided import by_coverage  # noqa: E402
 from tls_forge import EARLY, ECH, SERVER, Forge, certificate, extension, leaf_and_key, message, vector  # noqa: E402
 from tls_lab import make_certificate, record  # noqa: E402
 
@@ -145,19 +146,6 @@ def at_random(target: Target, seconds: float, seed: int) -> int:
     return count
 
 
-def by_coverage(target: Target, folder: Path, options: list[str]) -> None:
-    """Let atheris drive."""
-    import atheris
-
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    for at, seed in enumerate(target.seeds):
-        (corpus / f"seed-{at}").write_bytes(seed)
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *options, str(corpus)], target.run)
-    atheris.Fuzz()
-
-
 def main() -> None:
     """Run one of the two ways."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -168,7 +156,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         target = Target(Path(name))
         if options.atheris:
-            by_coverage(target, Path(name), rest)
+            by_coverage(target.run, target.seeds, Path(name), rest)
         else:
             sys.stdout.write(f"{at_random(target, options.seconds, options.seed)} inputs, no finding\n")
 
