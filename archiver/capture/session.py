@@ -282,7 +282,7 @@ class _Session:
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(LEAVE_MS / 1000):
                 before = self.activity.under_way
-                leaving = [_go_nowhere(page) for page in context.pages]
+                leaving = [_go_nowhere(page) for page in context.pages if not _is_error_page(page)]
                 await asyncio.gather(*leaving, return_exceptions=True)
                 await self.activity.answered(before)
         self.notes.step("leave", NOWHERE)
@@ -320,6 +320,11 @@ class _Session:
             )
         else:
             self.notes.exhibits += made
+
+
+def _is_error_page(page: Page) -> bool:
+    # It has nothing to send, and Chromium 156 ends, all of it, when a script leads one in a popup away.
+    return page.url.startswith("chrome-error:")
 
 
 async def _go_nowhere(page: Page) -> None:
