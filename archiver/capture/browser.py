@@ -287,7 +287,7 @@ def switches(agent: str, locale: str) -> list[str]:
     """
     return [
         "--disable-quic",
-        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+        "--webrtc-ip-handling-policy=disable_non_proxied_udp",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         "--proxy-bypass-list=<-loopback>",
         "--disable-blink-features=AutomationControlled",
