@@ -110,7 +110,8 @@ class ProcessWatch:
         if sum(load.held_bytes for load in loads.values()) > self.limits.browser_memory_bytes:
             self._end(max(loads, key=lambda pid: loads[pid].held_bytes), "browser_memory_bytes")
         for pid, load in loads.items():
-            if load.threads > self.limits.process_threads:
+            # No page makes threads in the browser's own process; many captures at once do.
+            if pid != root and load.threads > self.limits.process_threads:
                 self._end(pid, "process_threads")
         return True
 
