@@ -16,6 +16,7 @@ import ntplib
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from archiver.capture.behaviour_rules import scripts
 from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.errors import UsageError
 from archiver.identity import fixed_parts
@@ -125,7 +126,7 @@ def environment(settings: Settings, browser: BrowserFacts) -> dict[str, Any]:
         "timezone": view.timezone,
         "languages": list(view.asks_for()),
         "user_agent": browser.user_agent,
-        "scripts": [],
+        "scripts": list(scripts()) if settings.behaviours else [],
         "login_session": None,
         "vantage": settings.vantage,
         "vantage_country": settings.vantage_country or None,

@@ -78,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ``tlog-checkpoint``; empty for none.
         not_before_url: Of its latest round or checkpoint.
         browser: Path of a Chromium or Chrome; empty to look for one.
+        behaviours: Act on pages between two screenshots: close overlays, expand, load more, play; recorded.
         user_agent: Sent instead of the browser's own; empty for its own.
         ca_files: PEM files of further roots that are trusted for TLS; recorded.
         resolve: Rules ``HOST[:PORT]:ADDRESS``, the first that matches wins; recorded.
@@ -124,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     not_before_source: Literal["", "drand", "tlog-checkpoint"] = ""
     not_before_url: Line = ""
     browser: Line = ""
+    behaviours: bool = True
     user_agent: Annotated[str, Meta(pattern="^[ -~]*$", max_length=1_024)] = ""
     ca_files: Annotated[tuple[str, ...], Meta(max_length=50)] = ()
     resolve: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ PACKAGE_NAME = "capture.wacz"
 
 _URNS = {
     "screenshot-viewport": "urn:view:",
+    "screenshot-before": "urn:fullPageBefore:",
     "screenshot-full": "urn:fullPage:",
     "pdf": "urn:pdf:",
     "mhtml": "urn:mhtml:",
@@ -76,7 +78,7 @@ class _Packing:
         self._url: str = self._request["seed"]["url"]
         self._sightings: list[Sighting] = []
         self._artifacts: list[Artifact] = []
-        self._alterations: list[str] = []
+        self._alterations: list[str] = list(self._observed.get("alterations", []))
         self._chain_urls = {self._url.partition("#")[0]}
         self._document: tuple[str, str] | None = None
 
@@ -159,7 +161,7 @@ class _Packing:
     def _take_exhibits(self, writer: WarcWriter, entries: list[IndexEntry], shown: Target) -> str:
         """Move the exhibits into the result, write each as a resource record, return the visible text."""
         text = ""
-        tiles = 0
+        tiles: Counter[str] = Counter()
         for facts in self._observed.get("exhibits", []):
             source = self._spool.exhibits / facts["path"]
             path = self._spool.out / facts["path"]
@@ -167,9 +169,10 @@ class _Packing:
             if facts["role"] == "text":
                 text = path.read_text(encoding="utf-8", errors="replace")
             urn = _URNS[facts["role"]]
-            if facts["role"] == "screenshot-full":
-                tiles += 1
-                urn = urn if tiles == 1 else f"urn:fullPage-{tiles}:"
+            if facts["role"] in {"screenshot-full", "screenshot-before"}:
+                tiles[facts["role"]] += 1
+                if (number := tiles[facts["role"]]) > 1:
+                    urn = f"{urn.removesuffix(':')}-{number}:"
             if path.suffix == ".html" and facts["role"] == "failure-sheet":
                 urn = "urn:failureSheetSource:"
             uri = f"{urn}{shown.final_url or self._url}"

@@ -96,7 +96,7 @@ class _Run:
             with _spool_errors(self.spool_root):
                 spool = Spool.create(self.spool_root, new_capture_id(now), request)
             policy = policy_for(rig, _policy(settings))
-            job = Job(spool, seed.url, settings.view, settings.limits, policy)
+            job = Job(spool, seed.url, settings.view, settings.limits, policy, behaviours=settings.behaviours)
             with _spool_errors(self.spool_root):
                 await capture(rig, job)
         return spool

@@ -39,6 +39,9 @@ class Activity:
     Args:
         context: The capture's own context, before any page is opened in it.
         limits: Budgets for requests, redirects, frames, popups and dialogs.
+
+    Attributes:
+        refuse_popups: Close every further window at once: it is none of the page's doing.
     """
 
     def __init__(self, context: BrowserContext, limits: Limits) -> None:
@@ -49,6 +52,7 @@ class Activity:
         self.problems: list[str] = []
         self.limits_reached: list[str] = []
         self.main: Page | None = None
+        self.refuse_popups = False
         self._limits = limits
         self._entries: dict[Request, dict[str, Any]] = {}
         self._open: dict[Request, float] = {}
@@ -114,7 +118,9 @@ class Activity:
             return
         self.popups.append(page.url[:2000])
         self._popups.append(page)
-        if len(self._popups) > self._limits.popups:
+        if self.refuse_popups:
+            self._later(page.close())
+        elif len(self._popups) > self._limits.popups:
             self._name("popups", "further ones were closed unseen")
             self._later(page.close())
         if len(self._popups) > self._limits.popups * POPUP_STORM:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TILE_PX = 8192
 """Height of one screenshot tile in device pixels: half of Chromium's largest texture, so never cut."""
 
+TILE_AREA_PX = 24 * 1024 * 1024
+"""Of one tile, device pixels: a wide page has lower ones, so that a picture stays below 100 MB in memory."""
+
 SLICE_CHARS = 1024 * 1024
 """Of a long text, taken from the page in one message, so that a bomb never stands in our memory whole."""
 PDF_CHUNK_BYTES = 1024 * 1024
@@ -51,11 +54,13 @@ class IsolatedWorld:
     """Evaluates in the main frame, out of reach of the page's scripts.
 
     Args:
-        cdp: A session of the page.
+        cdp: A session of the page, or of a frame that has one.
+        frame_id: Of another frame of that session; empty for its main one.
     """
 
-    def __init__(self, cdp: CDPSession) -> None:
+    def __init__(self, cdp: CDPSession, frame_id: str = "") -> None:
         self._cdp = cdp
+        self._frame_id = frame_id
 
     async def evaluate(self, expression: str) -> Any:
         """Run *expression*, await it if it is a promise, and return its JSON value."""
@@ -87,12 +92,13 @@ class IsolatedWorld:
 
     async def _run(self, expression: str, *, by_value: bool) -> dict[str, Any]:
         # The world is made anew each time: a navigation in between would have taken it away.
-        tree = await self._cdp.send("Page.getFrameTree")
+        frame_id = self._frame_id
+        if not frame_id:
+            frame_id = (await self._cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
         world = await self._cdp.send(
-            "Page.createIsolatedWorld",
-            {"frameId": tree["frameTree"]["frame"]["id"], "worldName": "archive"},
+            "Page.createIsolatedWorld", {"frameId": frame_id, "worldName": "archive"}
         )
-        return await self._cdp.send(
+        answer = await self._cdp.send(
             "Runtime.evaluate",
             {
                 "expression": expression,
@@ -101,6 +107,10 @@ class IsolatedWorld:
                 "returnByValue": by_value,
             },
         )
+        if failure := answer.get("exceptionDetails"):
+            said = failure.get("exception", {}).get("description") or failure.get("text", "")
+            raise PlaywrightError(f"the page answered with an error: {said}"[:300])
+        return answer
 
 
 class ExhibitMaker:
@@ -152,14 +162,18 @@ class ExhibitMaker:
         answer = await self._cdp.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
         return self._screenshot("screenshot-viewport.png", "screenshot-viewport", answer, offset_y_px=0)
 
-    async def full_page(self, width_px: int, height_px: int) -> list[ExhibitFacts]:
+    async def full_page(
+        self, width_px: int, height_px: int, role: str = "screenshot-full"
+    ) -> list[ExhibitFacts]:
         """The whole page in tiles of at most ``TILE_PX``, one below the other, none cut or repeated.
 
         Args:
-            width_px: Of the page, CSS pixels.
-            height_px: Of the page, CSS pixels; cut at the limit by the caller.
+            width_px: Of the page, CSS pixels; cut at the limit by the caller, as the height.
+            height_px: Of the page, CSS pixels.
+            role: Of the pictures, and the beginning of their names.
         """
-        step = TILE_PX * 100 // self._view.scale_percent
+        scale = self._view.scale_percent
+        step = max(1, min(TILE_PX * 100 // scale, TILE_AREA_PX * 10_000 // (width_px * scale * scale)))
         count = max(1, math.ceil(height_px / step))
         tiles = []
         for number in range(count):
@@ -169,8 +183,8 @@ class ExhibitMaker:
                 "Page.captureScreenshot",
                 {"format": "png", "optimizeForSpeed": True, "captureBeyondViewport": True, "clip": clip},
             )
-            name = "screenshot-full.png" if count == 1 else f"screenshot-full-{number + 1:02d}.png"
-            tiles.append(self._screenshot(name, "screenshot-full", answer, offset_y_px=top))
+            name = f"{role}.png" if count == 1 else f"{role}-{number + 1:02d}.png"
+            tiles.append(self._screenshot(name, role, answer, offset_y_px=top))
         return tiles
 
     def _screenshot(self, name: str, role: str, answer: dict[str, Any], **facts: int) -> ExhibitFacts:

@@ -20,11 +20,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         load_ms: From the first request until the load event.
         settle_ms: For the network to fall quiet after the load, and again after scrolling.
         scroll_ms: For scrolling to the end and back.
+        behaviour_ms: For all that is clicked, expanded, dismissed and played on a page.
+        behaviour_clicks: On what expands and loads more.
         exhibit_ms: For each exhibit (a screenshot tile, the PDF, the MHTML, the DOM, the text).
         total_ms: For everything; what is left then is skipped and named.
         capture_bytes: On the wire, all connections together.
         connection_bytes: On one connection, each direction; at this it is cut. It stands for a budget of one
             body, which cannot be told from its neighbours while it is ciphertext.
+        page_width_px: Shown in the full screenshot, CSS pixels.
         page_height_px: Scrolled and shown in the full screenshot, CSS pixels.
         screenshot_px: Of the full screenshot, width times height, device pixels.
         exhibit_bytes: Of one exhibit that the browser hands over.
@@ -42,10 +45,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     load_ms: int = 30_000
     settle_ms: int = 10_000
     scroll_ms: int = 15_000
+    behaviour_ms: int = 40_000
+    behaviour_clicks: int = 200
     exhibit_ms: int = 20_000
     total_ms: int = 120_000
     capture_bytes: int = 1 * GIB
     connection_bytes: int = 512 * MIB
+    page_width_px: int = 10_000
     page_height_px: int = 100_000
     screenshot_px: int = 256_000_000
     exhibit_bytes: int = 256 * MIB

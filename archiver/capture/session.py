@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from playwright.async_api import Error as PlaywrightError
 
 from archiver.capture.activity import Activity
+from archiver.capture.behaviours import Reader
 from archiver.capture.brake import Brake
 from archiver.capture.exhibits import ExhibitMaker
 from archiver.capture.failure_sheet import render_sheet
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 QUIET_MS = 300
 """Silence that counts as loaded. Playwright's own network idle is 500; the second wait after scrolling
 makes up for the difference."""
+RESTLESS_MS = 1_500
+"""Instead of the whole budget, once a page has used that up without falling quiet."""
 
 LEAVE_MS = 2_000
 """For what a page sends when it is left, and the answers."""
@@ -61,6 +64,7 @@ class Job:
         view: How the browser presents itself.
         limits: Budgets.
         policy: What the relay may dial.
+        behaviours: Whether the page is acted upon between two screenshots.
     """
 
     spool: Spool
@@ -68,6 +72,7 @@ class Job:
     view: View
     limits: Limits
     policy: RelayPolicy
+    behaviours: bool = True
 
 
 async def capture(rig: Rig, job: Job) -> None:
@@ -100,6 +105,7 @@ class _Session:
     watches: list[asyncio.Task[None]] = field(default_factory=list)
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     ending: bool = False
+    restless: bool = False
     ended_before: int = 0
 
     async def run(self) -> None:
@@ -150,11 +156,14 @@ class _Session:
             return
         limits, view = self.job.limits, self.job.view
         maker = ExhibitMaker(page, cdp, self.job.spool.exhibits, view, limits)
+        reader = Reader(page, cdp, self.brake, self.activity, self.notes, limits, self._settle)
         sitting = Sitting(page, cdp, self.brake, maker, self.notes, view, limits, self._settle)
+        sitting.reader = reader if self.job.behaviours else None
         if "load_error" in self.seen:
             await sitting.of_a_failure()
         else:
             self.seen |= await sitting.of_a_page()
+            self.seen["alterations"] = reader.alterations
 
     async def _stop_with_the_tape(self, activity: Activity) -> None:
         """Wait no longer for a page whose recording has ended: by its budget, a full disk, a lost relay."""
@@ -215,8 +224,11 @@ class _Session:
     async def _settle(self, name: str) -> None:
         assert self.activity is not None
         budget = self.job.limits.settle_ms
+        if self.restless:  # it will not fall quiet the next time either
+            budget = min(budget, RESTLESS_MS)
         quiet = await self.activity.quiet(QUIET_MS, budget, self._received)
-        if not quiet and not self.activity.over_budget.is_set():
+        if not quiet and not self.restless and not self.activity.over_budget.is_set():
+            self.restless = True
             self.notes.over("settle_ms", f"{name}: expected a quiet network within {budget} ms, got traffic")
         self._copy_keys()
         self.notes.step("wait", f"until {QUIET_MS} ms passed without traffic ({name})")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import Error as PlaywrightError
 
-from archiver.capture.exhibits import ExhibitFacts, ExhibitMaker, ExhibitTooLarge, IsolatedWorld
+from archiver.capture.exhibits import TILE_PX, ExhibitFacts, ExhibitMaker, ExhibitTooLarge, IsolatedWorld
 from archiver.capture.notes import Notes, clean
 from archiver.capture.page_scripts import PAGE_FACTS, SCROLL, TO_TOP
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import CDPSession, Page
 
+    from archiver.capture.behaviours import Reader
     from archiver.capture.brake import Brake
     from archiver.capture.limits import Limits, View
 
@@ -48,6 +50,7 @@ class Sitting:
         view: How the browser presents itself.
         limits: Budgets.
         settle: Waits for a quiet network and notes it; takes the name of the wait.
+        reader: Acts on the page between the first screenshots and the others; None for never.
     """
 
     page: Page
@@ -58,7 +61,9 @@ class Sitting:
     view: View
     limits: Limits
     settle: Callable[[str], Awaitable[None]]
+    reader: Reader | None = None
     unanswered: int = 0
+    scrolled: bool = False
 
     async def of_a_page(self) -> dict[str, Any]:
         """Take everything, and return what the page says of itself."""
@@ -67,20 +72,60 @@ class Sitting:
         await self._hold()
         await self._take("screenshot-viewport", maker.viewport)
         notes.step("screenshot-viewport")
-        height = await self._scroll()
-        if height:
-            await self._take("screenshot-full", lambda: maker.full_page(self.view.width_px, height))
-        notes.step("screenshot-full")
+        reader = await self._acted_upon()
+        await self._to_the_top()
         await asyncio.gather(
             self._take("mhtml", maker.mhtml), self._take("dom", maker.dom), self._take("text", maker.text)
         )
         notes.step("documents", "MHTML, DOM and text")
-        await self._take("pdf", maker.pdf)
-        notes.step("print", "A4 with backgrounds")
+        if reader is None:
+            await self._pictures()
+        else:
+            await reader.laid_out(self._pictures)
         facts: dict[str, Any] = self._address()
         with contextlib.suppress(PlaywrightError, TimeoutError):
             facts["page"] = await asyncio.wait_for(IsolatedWorld(self.cdp).evaluate(PAGE_FACTS), 2)
         return facts
+
+    async def _acted_upon(self) -> Reader | None:
+        """Scroll the page and do what its reader would do; return the reader if it did anything."""
+        reader = self.reader
+        if reader is None or self.brake.stopped:
+            await self._scroll()
+            return None
+        if await reader.finds():
+            await self._before()
+        else:
+            await self._scroll()
+            # Scrolling may bring something to do; a page that was not scrolled has told already.
+            if not self.scrolled or not await reader.finds():
+                return None
+            await self._before("scrolled, nothing clicked")
+        await reader.read(self._scroll)
+        return reader
+
+    async def _before(self, how: str = "nothing scrolled or clicked") -> None:
+        """The whole page before anything is done to it; taken when something is about to be."""
+        await self._full_page("screenshot-before")
+        self.notes.step("screenshot-before", how)
+
+    async def _pictures(self) -> None:
+        await self._full_page("screenshot-full")
+        self.notes.step("screenshot-full")
+        await self._take("pdf", self.maker.pdf)
+        self.notes.step("print", "A4 with backgrounds")
+
+    async def _full_page(self, role: str) -> None:
+        try:
+            metrics = await asyncio.wait_for(self.cdp.send("Page.getLayoutMetrics"), METRICS_TIMEOUT_S)
+            size = metrics["cssContentSize"]
+            width, height = self._shown(role, int(size["width"]), int(size["height"]))
+        except (PlaywrightError, TimeoutError, TypeError, KeyError) as error:
+            self.notes.problems.append(f"{role}: expected the page to answer, got {clean(error)}")
+            self.unanswered += 1
+            return
+        tiles = math.ceil(height / TILE_PX)
+        await self._take(role, lambda: self.maker.full_page(width, height, role), parts=tiles)
 
     def _address(self) -> dict[str, Any]:
         # It stands in the record many times, and a script can make it 2 MB long.
@@ -108,34 +153,38 @@ class Sitting:
         except PlaywrightError as error:
             self.notes.problems.append(f"hold: expected the browser to keep the document, got {clean(error)}")
 
-    async def _scroll(self) -> int:
-        """Scroll to the end and back so that lazy content is there; return the height to show, CSS pixels.
+    async def _scroll(self) -> None:
+        """Scroll to the end, so that lazy content is there.
 
         A page that was stopped is not scrolled: its timers are dead, and nothing would be loaded.
         """
         try:
             if not self.brake.stopped:
                 await self._scroll_down(IsolatedWorld(self.cdp))
-            order = self.cdp.send("Page.getLayoutMetrics")
-            metrics = await asyncio.wait_for(order, METRICS_TIMEOUT_S)
-            return self._shown(int(metrics["cssContentSize"]["height"]))
         except (PlaywrightError, TimeoutError, TypeError, KeyError) as error:
             self.notes.problems.append(f"scroll: expected the page to answer, got {clean(error)}")
             self.unanswered += 1
-            return 0
 
-    def _shown(self, height: int) -> int:
+    async def _to_the_top(self) -> None:
+        if self.scrolled and not self.brake.stopped:
+            with contextlib.suppress(PlaywrightError, TimeoutError):
+                await asyncio.wait_for(IsolatedWorld(self.cdp).evaluate(TO_TOP), METRICS_TIMEOUT_S)
+
+    def _shown(self, role: str, width: int, height: int) -> tuple[int, int]:
+        """Return how much of the page is shown, CSS pixels."""
         limits = self.limits
-        if height > limits.page_height_px:
-            problem = f"screenshot-full: expected at most {limits.page_height_px} px, got {height}"
-            self.notes.over("page_height_px", problem)
+        width = max(width, self.view.width_px)
+        for name, size in (("page_width_px", width), ("page_height_px", height)):
+            if size > (most := getattr(limits, name)):
+                self.notes.over(name, f"{role}: expected at most {most} px, got {size}")
+        width = min(width, max(limits.page_width_px, self.view.width_px))
         scale = self.view.scale_percent / 100
-        affordable = int(limits.screenshot_px / (self.view.width_px * scale * scale))
+        affordable = int(limits.screenshot_px / (width * scale * scale))
         if min(height, limits.page_height_px) > affordable:
-            problem = f"screenshot-full: expected at most {limits.screenshot_px} device pixels, got more"
+            problem = f"{role}: expected at most {limits.screenshot_px} device pixels, got more"
             self.notes.over("screenshot_px", problem)
         # A document that was stopped before it had a body is shown as the window shows it: blank.
-        return min(max(height, self.view.height_px), limits.page_height_px, affordable)
+        return width, max(1, min(max(height, self.view.height_px), limits.page_height_px, affordable))
 
     async def _scroll_down(self, world: IsolatedWorld) -> None:
         limits = self.limits
@@ -151,19 +200,19 @@ class Sitting:
             problem = f"scroll: expected the end within {limits.scroll_ms} ms, got more page"
             self.notes.over("scroll_ms", problem)
         if facts["steps"]:
-            done = f"{facts['steps']} steps to {facts['reached']} px, then back to the top"
+            done = f"{facts['steps']} steps to {facts['reached']} px"
             self.notes.step("scroll", done)
+            self.scrolled = True
             await self.settle("settle-after-scroll")
-            await asyncio.wait_for(world.evaluate(TO_TOP), METRICS_TIMEOUT_S)
 
-    async def _take(self, name: str, make: Making) -> None:
-        """Add one exhibit, or say why it is missing."""
+    async def _take(self, name: str, make: Making, *, parts: int = 1) -> None:
+        """Add one exhibit, or say why it is missing; one of several *parts* has the time of as many."""
         if self.unanswered >= MAX_UNANSWERED:
             self.notes.problems.append(f"{name}: not taken, the page no longer answers")
             return
-        budget_ms = self.limits.exhibit_ms
+        budget_ms = self.limits.exhibit_ms * parts
         try:
-            made = await self._asked_twice(name, make, stop=not self.brake.stopped)
+            made = await self._asked_twice(name, make, budget_ms / 1000, stop=not self.brake.stopped)
         except TimeoutError:
             self.unanswered += 1
             self.notes.over("exhibit_ms", f"{name}: expected within {budget_ms} ms, got no answer")
@@ -174,9 +223,10 @@ class Sitting:
         else:
             self.notes.exhibits += made if isinstance(made, list) else [made]
 
-    async def _asked_twice(self, name: str, make: Making, *, stop: bool) -> ExhibitFacts | list[ExhibitFacts]:
+    async def _asked_twice(
+        self, name: str, make: Making, budget_s: float, *, stop: bool
+    ) -> ExhibitFacts | list[ExhibitFacts]:
         """Make one exhibit; a page too busy for it is stopped, and asked once more."""
-        budget_s = self.limits.exhibit_ms / 1000
         try:
             return await asyncio.wait_for(make(), budget_s)
         except TimeoutError:

@@ -36,6 +36,7 @@ def batch(
     allow_private_network: bool | None,
     allowed_addresses: tuple[str, ...],
     ca_files: tuple[str, ...],
+    behaviours: bool | None,
     jobs: int | None,
     again: bool,
     config: Path | None,
@@ -56,6 +57,7 @@ def batch(
         allow_private_network=allow_private_network,
         allowed_addresses=allowed_addresses,
         ca_files=ca_files,
+        behaviours=behaviours,
         jobs=jobs,
     )
     reading = read_register(register)

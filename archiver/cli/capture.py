@@ -37,6 +37,7 @@ def capture(
     allow_private_network: bool | None,
     allowed_addresses: tuple[str, ...],
     ca_files: tuple[str, ...],
+    behaviours: bool | None,
     jobs: int | None,
     again: bool,
     config: Path | None,
@@ -53,6 +54,7 @@ def capture(
         allow_private_network=allow_private_network,
         allowed_addresses=allowed_addresses,
         ca_files=ca_files,
+        behaviours=behaviours,
         jobs=jobs,
     )
     incidents = tuple(dict.fromkeys(map(check_incident_id, incident_ids)))

@@ -86,6 +86,11 @@ def capture_options(function: Command) -> Command:
             metavar="FILE",
             help="Trust the root certificates in FILE too; repeatable. Recorded.",
         ),
+        click.option(
+            "--behaviours/--no-behaviours",
+            default=None,
+            help="Close overlays, expand, load more and play, or leave pages as they are. Recorded.",
+        ),
         click.option("--jobs", type=int, metavar="N", help="Pages captured at once."),
         click.option("--again", is_flag=True, help="Capture also what this store has captured already."),
     )

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Host, Route, Router
 
-from examples.sites import hosts, texts
+from examples.sites import hosts, platforms, texts
 from examples.sites.fonts import web_font
 from examples.sites.papers import secret_passport
 from examples.sites.pictures import landscape, ornament
@@ -184,6 +184,7 @@ SITES: dict[str, list[BaseRoute]] = {
     hosts.WEEKLY: [Route("/sauda/suraq", page("plain.html"))],
     hosts.HUNDRED: [Route("/", page("hundred.html"))],
     hosts.HUNDRED_H1: [Route("/", page("hundred.html"))],
+    **{host: [] for host in (hosts.STRINGS, hosts.CHIRPS, hosts.CLIPS, hosts.WALLS, hosts.TALK)},
     hosts.IDN: [Route("/сайлау/2026", page("article.html", article=texts.ARTICLES["referendum"]))],
 }
 PLAIN_TOO = (hosts.SHORT, hosts.PROVIDER, hosts.HUNDRED)
@@ -193,7 +194,10 @@ PLAIN_TOO = (hosts.SHORT, hosts.PROVIDER, hosts.HUNDRED)
 def make_app() -> Starlette:
     """Return the application for the TLS ports."""
     return Starlette(
-        routes=[Host(host, Router([*ASSETS, *routes, NOT_FOUND])) for host, routes in SITES.items()]
+        routes=[
+            Host(host, Router([*ASSETS, *platforms.routes(host, page), *routes, NOT_FOUND]))
+            for host, routes in SITES.items()
+        ]
     )
 
 

@@ -21,6 +21,11 @@ SOCIAL = "www.faces.example"
 PHOTOS = "www.snaps.example"
 CHANNELS = "tm.example"
 VIDEOS = "www.videos.example"
+STRINGS = "www.strings.example"
+CHIRPS = "chirps.example"
+CLIPS = "www.clips.example"
+WALLS = "walls.example"
+TALK = "talk.example"
 BUDGETS = "budget.egov.example"
 WEEKLY = "www.oral-apta.example"
 HUNDRED = "hundred.example"
@@ -35,7 +40,8 @@ RESETTING = (AGENCY_MIRROR, CUT)
 SELF_SIGNED = (WEEKLY,)
 H1_ONLY = (HUNDRED_H1, PROVIDER, BUDGETS)
 """These speak HTTP/1.1 over TLS; the rest offer HTTP/2 as well."""
-H2 = (NEWS, NEWS_CDN, SHORT, COUNTER, AGENCY, ULYS, SOCIAL, PHOTOS, CHANNELS, VIDEOS, HUNDRED, IDN)
+_PLATFORMS = (SOCIAL, PHOTOS, CHANNELS, VIDEOS, STRINGS, CHIRPS, CLIPS, WALLS, TALK)
+H2 = (NEWS, NEWS_CDN, SHORT, COUNTER, AGENCY, ULYS, *_PLATFORMS, HUNDRED, IDN)
 
 
 @dataclass(frozen=True, slots=True)

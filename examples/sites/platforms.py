@@ -1,0 +1,102 @@
+"""Pages built as the platforms build theirs: what is said only after a click, on scrolling, under an overlay.
+
+Each page says ``/api/harm`` what a behaviour must never do to it; no recording may hold such a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from examples.sites import hosts
+
+MEDIA = Path(__file__).parent / "media"
+MEDIA_TYPES = {
+    ".webm": "video/webm",
+    ".ts": "video/mp2t",
+    ".m3u8": "application/vnd.apple.mpegurl",
+}
+PAGES_OF_REPLIES = 3
+NAMES = ("Гүлнар", "Тимур", "Айжан")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """One page.
+
+    Args:
+        host: Where it is.
+        path: Of the page.
+        template: In ``templates/platforms``.
+        title: Of the document.
+    """
+
+    host: str
+    path: str
+    template: str
+    title: str
+
+
+PLATFORMS = (
+    Platform(hosts.SOCIAL, "/respublika.media/posts/2001", "facebook.html", "Республика.Медиа | Faces"),
+    Platform(hosts.PHOTOS, "/p/Bk12/", "instagram.html", "Публикация | Snaps"),
+    Platform(hosts.STRINGS, "/@dala/post/C1", "threads.html", "Пост | Strings"),
+    Platform(hosts.CHIRPS, "/dala/status/1", "x.html", "Dala | Chirps"),
+    Platform(hosts.CHANNELS, "/s/dala_news", "telegram.html", "Дала News"),
+    Platform(hosts.VIDEOS, "/watch", "youtube.html", "Пресс-конференция | Videos"),
+    Platform(hosts.CLIPS, "/@dala/video/71", "tiktok.html", "Ролик | Clips"),
+    Platform(hosts.WALLS, "/wall-1_2", "vk.html", "Запись | Walls"),
+    Platform(hosts.NEWS, "/kk/2026/03/sot", "news.html", "Сот шешімі | Дала"),
+    Platform(hosts.TALK, "/thread", "thread.html", "Комментарии"),
+    Platform(hosts.NEWS, "/app", "application.html", "Приложение"),
+    Platform(hosts.NEWS, "/wide", "wide.html", "Широкая страница"),
+    Platform(hosts.NEWS, "/endless", "endless.html", "Без тишины"),
+    Platform(hosts.NEWS, "/tower", "tower.html", "Башня"),
+)
+
+
+async def replies(request: Request) -> Response:
+    """Answer with one page of replies and where the next one is."""
+    number = int(request.query_params.get("page", "1"))
+    items = [
+        {"name": name, "text": f"Ответ {number}.{place}"}
+        for place, name in enumerate(NAMES, start=1)
+        if number <= PAGES_OF_REPLIES
+    ]
+    following = f"/api/replies?page={number + 1}" if number < PAGES_OF_REPLIES else None
+    return JSONResponse({"items": items, "next": following})
+
+
+async def harm(_request: Request) -> Response:
+    """Take what a behaviour must not do."""
+    return Response(None, 204)
+
+
+async def media(request: Request) -> Response:
+    """Answer with a film of ours, whole or the range asked for."""
+    path = MEDIA / Path(request.path_params["name"]).name
+    if not path.is_file():
+        return Response("not found", 404)
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix])
+
+
+def routes(host: str, page: Callable[..., Any]) -> list[BaseRoute]:
+    """Return the routes of the platform pages at *host*; *page* makes an endpoint of a template."""
+    found: list[BaseRoute] = [
+        Route(one.path, page("platform.html", platform=one)) for one in PLATFORMS if one.host == host
+    ]
+    if not found:
+        return []
+    return [
+        *found,
+        Route("/api/replies", replies),
+        Route("/api/harm", harm, methods=["POST"]),
+        Route("/comment", harm, methods=["POST"]),
+        Route("/media/{name}", media),
+    ]
