@@ -24,7 +24,16 @@ LOW_ROOM_BYTES = 5 * GIB
 NO_ROOM_BYTES = GIB // 2
 CLOCK_TIMEOUT_S = 3
 LARGE_OFFSET_S = 1.0
-FONT_LANGUAGES = ("kk", "ru")
+FONTS = {
+    "Russian": ("lang=ru", "fonts-noto-core"),
+    "Kazakh": ("lang=kk", "fonts-noto-core"),
+    "Arabic": ("lang=ar", "fonts-noto-core"),
+    "Chinese": ("lang=zh-cn", "fonts-noto-cjk"),
+    "Japanese": ("lang=ja", "fonts-noto-cjk"),
+    "Korean": ("lang=ko", "fonts-noto-cjk"),
+    "emoji": ("charset=1f600", "fonts-noto-color-emoji"),
+}
+"""What pages are written in: what fontconfig is asked, and the package that brings the font on Debian."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +156,22 @@ def _clock(settings: Settings) -> Check:
 
 
 def _fonts(_settings: Settings) -> Check:
-    missing = []
-    for language in FONT_LANGUAGES:
+    missing = {}
+    for script, (pattern, package) in FONTS.items():
         try:
             answer = subprocess.run(
-                ["fc-list", f":lang={language}", "family"], capture_output=True, timeout=20, check=True
+                ["fc-list", f":{pattern}", "family"], capture_output=True, timeout=20, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return Check(
                 "fonts", "warning", "fc-list does not answer: fonts not checked", "apt install fontconfig"
             )
         if not answer.stdout.strip():
-            missing.append(language)
+            missing[script] = package
     if missing:
         found = f"no font for {', '.join(missing)}: screenshots will show boxes"
-        return Check("fonts", "warning", found, "apt install fonts-noto-core fonts-dejavu-core")
-    return Check("fonts", "works", f"there are fonts for {', '.join(FONT_LANGUAGES)}")
+        return Check("fonts", "warning", found, f"apt install {' '.join(dict.fromkeys(missing.values()))}")
+    return Check("fonts", "works", f"there are fonts for {', '.join(FONTS)}")
 
 
 _CHECKS: tuple[Callable[[Settings], Check], ...] = (_browser, _spool, _clock, _fonts)

@@ -46,8 +46,8 @@ if ! found=$(installed) && ! found=$(playwrights) && ! found=$(fetch_playwrights
 fi
 echo "set-up: browser: $found"
 
-apt_install libnss3-tools fonts-noto-core fonts-noto-color-emoji fonts-liberation ||
-  echo "set-up: fonts-noto-core, fonts-noto-color-emoji and libnss3-tools (certutil) are not installed here;" \
+apt_install libnss3-tools fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji fonts-liberation ||
+  echo "set-up: fonts-noto-core, fonts-noto-cjk, fonts-noto-color-emoji and libnss3-tools (certutil) are not installed here;" \
     "\`.venv/bin/archiver doctor\` tells what that changes"
 if [ "$(command -v chromium || true)" = /usr/bin/chromium ]; then
   apt_install chromium-sandbox || echo "set-up: chromium-sandbox is not installed here"

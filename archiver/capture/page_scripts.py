@@ -45,3 +45,12 @@ TO_TOP = """(async () => {
     requestAnimationFrame(() => requestAnimationFrame(done)); setTimeout(done, 200);
   });
 })()"""
+
+TWO_FRAMES = """new Promise(done => {
+  requestAnimationFrame(() => requestAnimationFrame(done)); setTimeout(done, 300);
+})"""
+
+LAST_FRAME = """Math.ceil(Math.max(0, ...[...document.querySelectorAll("iframe")]
+  .filter(one => one.src.startsWith("http") && one.clientHeight > 20 && one.clientWidth > 20)
+  .map(one => one.getBoundingClientRect().bottom + scrollY)))"""
+"""Where the last frame that can be seen ends, CSS pixels from the top of the page."""

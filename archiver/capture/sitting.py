@@ -16,10 +16,10 @@ from playwright.async_api import Error as PlaywrightError
 
 from archiver.capture.exhibits import TILE_PX, ExhibitFacts, ExhibitMaker, ExhibitTooLarge, IsolatedWorld
 from archiver.capture.notes import Notes, clean
-from archiver.capture.page_scripts import PAGE_FACTS, SCROLL, TO_TOP
+from archiver.capture.page_scripts import LAST_FRAME, PAGE_FACTS, SCROLL, TO_TOP, TWO_FRAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from playwright.async_api import CDPSession, Page
 
@@ -110,10 +110,48 @@ class Sitting:
         self.notes.step("screenshot-before", how)
 
     async def _pictures(self) -> None:
-        await self._full_page("screenshot-full")
+        async with self._high_window():
+            await self._full_page("screenshot-full")
         self.notes.step("screenshot-full")
         await self._take("pdf", self.maker.pdf)
         self.notes.step("print", "A4 with backgrounds")
+
+    @contextlib.asynccontextmanager
+    async def _high_window(self) -> AsyncIterator[None]:
+        """Make the window high where frames of other sites lie below it: Chromium paints none outside of it.
+
+        A page that grows with its window, as heights in ``vh`` do, is left in the window it was read in.
+        """
+        width, height = self.view.width_px, self.view.height_px
+        wanted = await self._height_to_last_frame() if len(self.page.frames) > 1 else 0
+        if wanted <= height:
+            yield
+            return
+        with contextlib.suppress(PlaywrightError, TimeoutError):
+            before = await self._page_height()
+            await self.page.set_viewport_size({"width": width, "height": min(wanted, TILE_PX)})
+            await asyncio.wait_for(IsolatedWorld(self.cdp).evaluate(TWO_FRAMES), METRICS_TIMEOUT_S)
+            if await self._page_height() > max(before, wanted) * 1.05:
+                await self.page.set_viewport_size({"width": width, "height": height})
+                self.notes.step("window", "left as it is: the page grows with it; frames below it are blank")
+            else:
+                self.notes.step("window", f"{min(wanted, TILE_PX)} px high for the full picture's frames")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(PlaywrightError):
+                await self.page.set_viewport_size({"width": width, "height": height})
+
+    async def _height_to_last_frame(self) -> int:
+        try:
+            found = await asyncio.wait_for(IsolatedWorld(self.cdp).evaluate(LAST_FRAME), METRICS_TIMEOUT_S)
+        except (PlaywrightError, TimeoutError):
+            return 0
+        return int(found)
+
+    async def _page_height(self) -> int:
+        metrics = await asyncio.wait_for(self.cdp.send("Page.getLayoutMetrics"), METRICS_TIMEOUT_S)
+        return int(metrics["cssContentSize"]["height"])
 
     async def _full_page(self, role: str) -> None:
         try:

@@ -166,6 +166,15 @@ def test_an_inner_scroll_area_is_laid_out_in_the_picture_alone(read):
     assert any("inner scroll areas" in line for line in bench.record(one)["alterations"])
 
 
+def test_a_frame_of_another_site_below_the_window_is_in_the_picture(read):
+    """Comments in a frame far down are painted, which Chromium does only inside its window."""
+    bench, captures = read
+    picture = Image.open(bench.file(captures["news.html"], "screenshot-full.png")).convert("L")
+    frame = picture.crop((240, 1_720, 900, 2_100))
+    assert sum(frame.histogram()[:120]) > 500
+    assert picture.width == 1_280
+
+
 def test_a_page_wider_than_the_window_is_shown_to_its_right_edge(read):
     """The full screenshot is as wide as the page."""
     bench, captures = read
