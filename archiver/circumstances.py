@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NTP_TIMEOUT_S = 1
 CLOCK_BUDGET_S = 2.5
 """For the whole question, names included; it runs while the browser starts."""
+STORED_SESSION = "a stored login; its name is told in the annex alone"
 _LIBRARIES = ("playwright", "warcio", "cryptography", "blake3", "hpack", "brotli", "zstandard", "rfc8785")
 
 
@@ -191,6 +192,7 @@ def request_of(
     *,
     not_before: LowerTimeBound | None,
     requested_at: datetime,
+    session: str = "",
 ) -> dict[str, Any]:
     """Put together what stands in ``request.json`` before the load.
 
@@ -201,6 +203,7 @@ def request_of(
         clock: From ``ask_clock``.
         not_before: From ``lower_bound``.
         requested_at: Aware UTC.
+        session: Name of the session that is used, or empty.
     """
     offset = datetime.now().astimezone().utcoffset()
     return {
@@ -211,12 +214,12 @@ def request_of(
         "local_utc_offset_min": round(offset.total_seconds() / 60) if offset else 0,
         "clock": msgspec.to_builtins(clock),
         "not_before": msgspec.to_builtins(not_before),
-        "environment": means,
+        "environment": means | {"login_session": STORED_SESSION if session else None},
         "collector": {
             "staff_id": settings.actor,
             "organisation": settings.organisation or None,
         },
-        **fixed_parts(settings),
+        **fixed_parts(settings, session),
         "statement": {
             "when": f"{utc_text(requested_at)} (UTC), by the clock of the machine",
             "by_whom": settings.by_whom or None,
@@ -224,7 +227,8 @@ def request_of(
             "circumstances": settings.circumstances or None,
             "purpose": settings.purpose or None,
         },
-        "access": {"kind": "public"},
+        "access": {"kind": "login" if session else "public"},
+        "session_recipients": list(settings.session_recipients) if session else [],
         "origin": dict(seed.origin) or {"kind": "live"},
         "previous": None,
         "limits": msgspec.to_builtins(settings.limits),

@@ -30,7 +30,7 @@ MAX_CONFIG_BYTES = 256 * 1024
 MAX_MS = 24 * 3600 * 1000
 FILE_NAME = "archiver.toml"
 PREFIX = "ARCHIVER_"
-NOT_SETTINGS = frozenset({"CONFIG", "DEBUG", "KEY_PASSPHRASE"})
+NOT_SETTINGS = frozenset({"CONFIG", "DEBUG", "KEY_PASSPHRASE", "SESSION_PASSPHRASE"})
 """Variables that other parts read."""
 
 Line = Annotated[str, Meta(max_length=4_096)]
@@ -95,6 +95,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         trust: Trust file; empty for ``trust.toml`` in the configuration folder.
         tsa: Known time stamping authorities that a new trust file begins with.
         recipients: Public keys, age's or SSH's, that captures are encrypted to; empty to store them in plain.
+        session: Name of a kept session that captures use; empty for none. A register's column ``session``
+            goes before it.
+        session_recipients: Public keys, age's or SSH's, that the originals of captures behind a login are
+            encrypted to; in clear such captures are stored without the secrets of the session.
         annex_recipients: Public keys, age's or SSH's, that may open who made a capture, beside the annex key
             of this installation.
         actor: Pseudonym under which the custody log names who acts here.
@@ -139,6 +143,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trust: Line = ""
     tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ("digicert", "sectigo")
     recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
+    session: Annotated[str, Meta(pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", max_length=64)] = ""
+    session_recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
     annex_recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
     actor: Annotated[str, Meta(min_length=1, max_length=100)] = "archiver"
     view: View = View()

@@ -10,6 +10,7 @@ import base64
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from archiver.formats.wacz import Page, write_wacz
 from archiver.formats.warc import WarcWriter
 from archiver.preservation.receipts import ANNEX_NAME
 from archiver.spool import Spool, utc_text
+from archiver.withheld import REDACTIONS_NAME, REDACTIONS_ROLE, SEALED_ROLE, Withholding
 from manifests.codec import encode
 from manifests.digests import digest_stream
 from manifests.record import Artifact, EvidenceRecord, Target
@@ -80,17 +82,24 @@ class _Packing:
         self._artifacts: list[Artifact] = []
         self._alterations: list[str] = list(self._observed.get("alterations", []))
         self._chain_urls = {self._url.partition("#")[0]}
+        self._withheld: Withholding | None = None
+        if (names := self._request.get("session_recipients")) and not self._request.get("recipients"):
+            self._withheld = Withholding(spool, names)
         self._document: tuple[str, str] | None = None
 
     def run(self) -> bytes:
         self._complete_spool()
         sources = [_source(self._spool.wire), _source(self._spool.keys)]
+        if self._withheld:
+            self._withheld.learn()
         with tempfile.TemporaryDirectory(dir=self._spool.folder, prefix="warc-") as scratch:
             warc = Path(scratch) / "data.warc.gz"
             decoded, shown, entries, text = self._write_warc(warc)
             self._write_wacz(warc, entries, shown, text)
         self._write_transcript(decoded)
         self._write_certificates(decoded)
+        if self._withheld:
+            self._seal_originals(self._withheld)
         record = self._record(decoded, shown, text, sources)
         if recipients := self._request.get("recipients"):
             name = self._request.get("pseudonym", HIDDEN_URL)  # a spool of an earlier version has none
@@ -122,21 +131,32 @@ class _Packing:
             "description": f"capture {self._spool.capture_id} of {self._url}",
         }
         entries: list[IndexEntry] = []
-        with WarcWriter(warc, filename=warc.name, info=info, created_at=started_at) as writer:
+        with ExitStack() as stack:
+            writer = stack.enter_context(
+                WarcWriter(warc, filename=warc.name, info=info | self._mark(), created_at=started_at)
+            )
+            original = None
+            if self._withheld:
+                path = self._spool.folder / "original.warc.gz"
+                original = stack.enter_context(
+                    WarcWriter(path, filename=path.name, info=info, created_at=started_at)
+                )
 
             def take(exchange: Exchange) -> None:
-                entries.extend(
-                    writer.write_exchange(
-                        exchange,
-                        tls_version=exchange.tls_version.lower().replace(" ", "/"),
-                        cipher=exchange.cipher_suite,
-                    )
-                )
+                means = {
+                    "tls_version": exchange.tls_version.lower().replace(" ", "/"),
+                    "cipher": exchange.cipher_suite,
+                }
+                clear = exchange
+                if original and self._withheld:
+                    original.write_exchange(exchange, **means)
+                    clear = self._withheld.redact(exchange)
+                entries.extend(writer.write_exchange(clear, **means))
                 self._sight(exchange)
 
             decoded = decode(self._spool.wire, self._spool.keys, take, DecodeLimits())
             chain = evidence.main_chain(self._url, self._sightings)
-            shown = evidence.target(self._url, self._observed, chain)
+            shown = self._in_clear(evidence.target(self._url, self._observed, chain))
             self._chain = chain
             text = self._take_exhibits(writer, entries, shown)
             entries.append(self._page_info(writer, shown))
@@ -166,6 +186,8 @@ class _Packing:
             source = self._spool.exhibits / facts["path"]
             path = self._spool.out / facts["path"]
             shutil.copyfile(source, path)
+            if self._withheld and not self._withheld.exhibit(facts["role"], path):
+                continue
             if facts["role"] == "text":
                 text = path.read_text(encoding="utf-8", errors="replace")
             urn = _URNS[facts["role"]]
@@ -179,6 +201,9 @@ class _Packing:
             taken_at = datetime.fromisoformat(facts["taken_at"])
             entries.append(writer.write_resource(uri, facts["media_type"], path, taken_at))
             self._add(**facts, warc_target_uri=entries[-1].uri)
+        document = self._spool.out / self._document[0] if self._document else None
+        if document and self._withheld and not self._withheld.exhibit("document", document):
+            self._document = None
         if self._document:
             self._add(role="document", path=self._document[0], media_type=self._document[1])
         return text
@@ -195,6 +220,8 @@ class _Packing:
                 if "status" in r
             },
         }
+        if self._withheld:
+            info = self._withheld.secrets.tree(info)
         at = datetime.fromisoformat(self._started_at)
         return writer.write_resource(
             f"urn:pageinfo:{page_url}", "application/json", msgspec.json.encode(info), at
@@ -221,9 +248,27 @@ class _Packing:
                 bytes=digests.size_bytes,
                 sha256=digests.sha256,
                 blake3=digests.blake3,
-                holds_secrets=True,
+                holds_secrets=self._withheld is None,
             ),
         )
+
+    def _mark(self) -> dict[str, str]:
+        """What the redacted WARC says of itself."""
+        return {"redacted": "secrets of a login are taken out; see redactions.json"} if self._withheld else {}
+
+    def _in_clear(self, shown: Target) -> Target:
+        if self._withheld is None:
+            return shown
+        return msgspec.convert(self._withheld.secrets.tree(msgspec.to_builtins(shown)), Target)
+
+    def _seal_originals(self, withheld: Withholding) -> None:
+        """Put what holds the login into the sealed original, and list what is sealed and what was removed."""
+        withheld.seal(self._spool.folder / "original.warc.gz")
+        withheld.finish()
+        self._add(role=REDACTIONS_ROLE, path=REDACTIONS_NAME, media_type="application/json")
+        for name in withheld.sealed:
+            self._add(role=SEALED_ROLE, path=name, media_type="application/octet-stream")
+        self._alterations += withheld.alterations
 
     def _write_transcript(self, decoded: Decoded) -> None:
         log = KeyLog(self._spool.keys)
@@ -231,7 +276,10 @@ class _Packing:
         randoms = {c.tls.client_random for c in decoded.connections if c.tls}
         path = self._spool.out / "transcript.pcapng"
         write_transcript(self._spool.wire, log.lines_for(randoms), path)
-        self._add(role="transcript", path=path.name, media_type="application/x-pcapng")
+        if self._withheld:
+            self._withheld.seal(path)
+        else:
+            self._add(role="transcript", path=path.name, media_type="application/x-pcapng")
 
     def _write_certificates(self, decoded: Decoded) -> None:
         chains = dict.fromkeys(der for c in decoded.connections if c.tls for der in c.tls.chain)
@@ -290,7 +338,10 @@ class _Packing:
             "alterations": self._alterations,
             "artifacts": self._artifacts,
         }
-        return msgspec.convert(msgspec.to_builtins(parts), EvidenceRecord)
+        built = msgspec.to_builtins(parts)
+        if self._withheld:
+            built |= {name: self._withheld.secrets.tree(built[name]) for name in _SEEN}
+        return msgspec.convert(built, EvidenceRecord)
 
     def _last_byte_at(self, decoded: Decoded) -> str:
         times = [max(c.opened_at_ns, c.closed_at_ns) for c in decoded.connections]
@@ -324,6 +375,9 @@ _KNOWN_BEFORE = (
     "origin",
     "previous",
 )
+
+_SEEN = ("outcome", "completeness", "target", "network", "recording", "actions", "errors", "alterations")
+"""Parts of the record that repeat what the page or its servers said."""
 
 
 def _source(path: Path) -> SourceFile:

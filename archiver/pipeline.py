@@ -17,28 +17,28 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archiver import circumstances
+from archiver import circumstances, sessions
 from archiver.batch.schedule import begin
 from archiver.batch.vantage import settings_at
 from archiver.batch.work import PackingFailed, work_through
 from archiver.capture import browser as browsers
-from archiver.capture.recorder.guard import RelayPolicy
-from archiver.capture.recorder.resolve import parse_resolve_rule
 from archiver.capture.rig import Rigs, describe, policy_for
 from archiver.capture.session import Job, capture
 from archiver.catalogue import Catalogue, catalogue_path
 from archiver.config import Settings, cache_folder, config_folder
+from archiver.egress import policy_of
 from archiver.errors import ArchiverError, EnvironmentUnfit
 from archiver.incidents.register import Seed
 from archiver.packing import RECORD_NAME, pack
 from archiver.progress import Progress
 from archiver.pseudonyms import pseudonym, seed_key
+from archiver.redaction import values_of_state
 from archiver.seal_run import sealed_as_they_come, unsealed
 from archiver.sealing import Sealer, seal
 from archiver.spool import Spool, leftovers, new_capture_id
@@ -73,6 +73,7 @@ class _Run:
     places: dict[str, tuple[Settings, dict[str, Any]]]
     clock: asyncio.Task[Clock]
     not_before: asyncio.Task[LowerTimeBound | None]
+    logins: dict[str, sessions.Session] = field(default_factory=dict)
 
     async def capture(self, seed: Seed) -> Spool:
         """Load one page; what was seen and received is in the spool that is returned."""
@@ -81,6 +82,8 @@ class _Run:
             now = datetime.now(UTC)
             clock = await self.clock
             settings, means = self._place(seed.vantage)
+            name = seed.session or settings.session
+            session = await self._session(name) if name else None
             request = circumstances.request_of(
                 seed,
                 settings,
@@ -88,6 +91,7 @@ class _Run:
                 clock,
                 not_before=await self.not_before,
                 requested_at=now,
+                session=name,
             )
             request["key_log"] = str(rig.home.keys)
             if settings.recipients:
@@ -95,8 +99,18 @@ class _Run:
                 request["pseudonym"] = self._pseudonym(seed)
             with _spool_errors(self.spool_root):
                 spool = Spool.create(self.spool_root, new_capture_id(now), request)
-            policy = policy_for(rig, _policy(settings))
-            job = Job(spool, seed.url, settings.view, settings.limits, policy, behaviours=settings.behaviours)
+            policy = policy_for(rig, policy_of(settings))
+            if session is not None:
+                spool.write_secrets(values_of_state(session.state))
+            job = Job(
+                spool,
+                seed.url,
+                settings.view,
+                settings.limits,
+                policy,
+                behaviours=settings.behaviours,
+                state=session.state if session else None,
+            )
             with _spool_errors(self.spool_root):
                 await capture(rig, job)
         return spool
@@ -129,6 +143,12 @@ class _Run:
     def _pseudonym(self, seed: Seed) -> str:
         vantage = seed.vantage or self.settings.vantage
         return pseudonym(seed_key(config_folder()), seed.url, seed.incident_ids[0], vantage)
+
+    async def _session(self, name: str) -> sessions.Session:
+        """Return a kept session, opened once in a run."""
+        if name not in self.logins:
+            self.logins[name] = await asyncio.to_thread(sessions.load, name)
+        return self.logins[name]
 
     def _place(self, vantage: str) -> tuple[Settings, dict[str, Any]]:
         """Return the settings and the means at a vantage."""
@@ -318,18 +338,6 @@ def _spool_errors(folder: Path) -> Iterator[None]:
             code="E110",
             hint="free space, or set `spool` to a folder of your own with room for a few captures",
         ) from error
-
-
-def _policy(settings: Settings) -> RelayPolicy:
-    return RelayPolicy(
-        resolve=tuple(parse_resolve_rule(rule) for rule in settings.resolve),
-        allow_private=settings.allow_private_network,
-        allowed_addresses=settings.allowed_addresses,
-        max_bytes_per_capture=settings.limits.capture_bytes,
-        max_bytes_per_connection=settings.limits.connection_bytes,
-        upstream=settings.upstream or None,
-        resolver=settings.resolver or None,
-    )
 
 
 async def _complete_leftovers(run: _Run) -> AsyncIterator[CaptureSummary]:

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Spool:
         self.keys = folder / "keys.log"
         self.exhibits = folder / "exhibits"
         self.out = folder / "out"
+        self._secrets = folder / "secrets.json"
         self._request = folder / "request.json"
         self._observed = folder / "observed.json"
         self._held: int | None = None
@@ -80,6 +81,14 @@ class Spool:
     def write_observed(self, observed: dict[str, Any]) -> None:
         """End the capture: from here on it is whole."""
         self._write(self._observed, observed)
+
+    def write_secrets(self, values: Iterable[str]) -> None:
+        """Add values of the session that the capture uses, which must not be stored in clear."""
+        self._write(self._secrets, {"values": sorted({*self.read_secrets(), *values})})
+
+    def read_secrets(self) -> list[str]:
+        """Return what ``write_secrets`` was given; none for a capture without a session."""
+        return list(_read(self._secrets)["values"]) if self._secrets.exists() else []
 
     def hold(self) -> bool:
         """Mark the spool as being worked on by this process; False when another one does."""

@@ -28,6 +28,7 @@ from archiver import pipeline
 from archiver.capture.activity import Activity
 from archiver.capture.rig import policy_for
 from archiver.config import load_settings
+from archiver.egress import policy_of
 from archiver.incidents.register import Seed
 from archiver.progress import Progress
 from storage.open import open_store
@@ -91,7 +92,7 @@ async def plain(browser, url: str, *, shot: bool = True) -> None:
 
 async def recorded_load(run, url: str, folder: Path) -> None:
     async with run.rigs.one() as rig:
-        tape = await rig.relay.open_tape(folder, policy_for(rig, pipeline._policy(run.settings)))
+        tape = await rig.relay.open_tape(folder, policy_for(rig, policy_of(run.settings)))
         proxy = {"server": f"socks5://127.0.0.1:{tape.port}"}
         context = await rig.browser.new_context(viewport={"width": 1280, "height": 800}, proxy=proxy)
         Activity(context, run.settings.limits)

@@ -4,10 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
 mkdir -p .make
-packages=(tshark openssl openssh-client gnutls-bin curl poppler-utils pandoc)
+packages=(tshark openssl openssh-client gnutls-bin curl poppler-utils pandoc xvfb xauth)
 
 if ! apt_install "${packages[@]}"; then
-  for tool in tshark openssl ssh-keygen gnutls-cli curl pdftotext pandoc; do
+  for tool in tshark openssl ssh-keygen gnutls-cli curl pdftotext pandoc xvfb-run; do
     command -v "$tool" >/dev/null || {
       echo "set-up: no $tool: the tests compare with it" >&2
       echo "hint: as root, apt-get install ${packages[*]}" >&2

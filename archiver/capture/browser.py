@@ -298,7 +298,13 @@ def switches(agent: str, locale: str) -> list[str]:
 
 
 async def launch(
-    playwright: Playwright, home: BrowserHome, executable: Path, flags: list[str], idle_port: int
+    playwright: Playwright,
+    home: BrowserHome,
+    executable: Path,
+    flags: list[str],
+    idle_port: int,
+    *,
+    headless: bool = True,
 ) -> Browser:
     """Start the browser, sandboxed, its own traffic led to a relay port that refuses everything.
 
@@ -308,6 +314,7 @@ async def launch(
         executable: From ``find_browser``.
         flags: From ``switches``.
         idle_port: Relay port for what belongs to no capture.
+        headless: Draw no window.
 
     Raises:
         EnvironmentUnfit: E105 when it does not start.
@@ -317,9 +324,9 @@ async def launch(
         return await playwright.chromium.launch(
             executable_path=home.launcher(executable),
             chromium_sandbox=True,
-            headless=True,
+            headless=headless,
             args=arguments,
-            env=home.environment(),
+            env=home.environment() | ({} if headless else _display(home)),
             handle_sigint=False,
             handle_sigterm=False,
             handle_sighup=False,
@@ -332,6 +339,21 @@ async def launch(
             code="E105",
             hint="run `archiver doctor`; under a container allow user namespaces for its sandbox",
         ) from error
+
+
+def _display(home: BrowserHome) -> dict[str, str | float | bool]:
+    """What a window needs of our environment; the key to the display in a copy that the browser may read."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
+    found: dict[str, str | float | bool] = {name: os.environ[name] for name in names if name in os.environ}
+    key = Path(os.environ.get("XAUTHORITY") or Path.home() / ".Xauthority")
+    if key.is_file():
+        copy = home.path / "xauthority"
+        copy.touch(mode=0o600)
+        copy.write_bytes(key.read_bytes())
+        if os.getuid() == 0:
+            os.chown(copy, home.uid, home.uid)
+        found["XAUTHORITY"] = str(copy)
+    return found
 
 
 def _first_line(error: PlaywrightError) -> str:

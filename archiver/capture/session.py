@@ -12,7 +12,7 @@ import contextlib
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from playwright.async_api import Error as PlaywrightError
 
@@ -23,10 +23,11 @@ from archiver.capture.exhibits import ExhibitMaker
 from archiver.capture.failure_sheet import render_sheet
 from archiver.capture.notes import Notes, clean
 from archiver.capture.sitting import Sitting
+from archiver.redaction import values_of_state
 from archiver.spool import Spool, utc_text
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, Download, Page, Request
+    from playwright.async_api import Browser, BrowserContext, Download, Page, Request, StorageState
 
     from archiver.capture.browser import BrowserHome
     from archiver.capture.limits import Limits, View
@@ -65,6 +66,7 @@ class Job:
         limits: Budgets.
         policy: What the relay may dial.
         behaviours: Whether the page is acted upon between two screenshots.
+        state: Of a stored login (Playwright's ``storageState``); None to come as a stranger.
     """
 
     spool: Spool
@@ -73,6 +75,7 @@ class Job:
     limits: Limits
     policy: RelayPolicy
     behaviours: bool = True
+    state: dict[str, Any] | None = None
 
 
 async def capture(rig: Rig, job: Job) -> None:
@@ -134,6 +137,7 @@ class _Session:
             color_scheme="light",
             reduced_motion="reduce",
             accept_downloads=True,
+            storage_state=cast("StorageState | None", self.job.state),
         )
         self.activity = Activity(self.context, self.job.limits)
         page = await self.context.new_page()
@@ -262,6 +266,7 @@ class _Session:
         for watch in self.watches:
             watch.cancel()
         if self.context is not None:
+            await self._keep_secrets(self.context)
             await self._leave(self.context)
             with contextlib.suppress(PlaywrightError, TimeoutError):
                 await asyncio.wait_for(self.context.close(), 10)
@@ -286,6 +291,17 @@ class _Session:
             "limits_reached": self.notes.limits_reached,
         }
         self.job.spool.write_observed(self.seen)
+
+    async def _keep_secrets(self, context: BrowserContext) -> None:
+        """Let the packer know what a login holds by now: sites renew its cookies and tokens."""
+        if self.job.state is None:
+            return
+        try:
+            state = await asyncio.wait_for(context.storage_state(indexed_db=True), LEAVE_MS / 1000)
+        except (PlaywrightError, TimeoutError) as error:
+            self.notes.problems.append(f"session: expected its state at the end, got {clean(error)}")
+        else:
+            self.job.spool.write_secrets(values_of_state(cast("dict[str, Any]", state)))
 
     async def _leave(self, context: BrowserContext) -> None:
         """Leave the pages as a visitor does, and let what they send then out, before the recording ends."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from archiver import sessions
 from archiver.batch.account import Account
 from archiver.batch.notify import notify
 from archiver.batch.vantage import settings_at, spread
@@ -37,6 +38,7 @@ def batch(
     allowed_addresses: tuple[str, ...],
     ca_files: tuple[str, ...],
     behaviours: bool | None,
+    session: str | None,
     jobs: int | None,
     again: bool,
     config: Path | None,
@@ -58,6 +60,7 @@ def batch(
         allowed_addresses=allowed_addresses,
         ca_files=ca_files,
         behaviours=behaviours,
+        session=session,
         jobs=jobs,
     )
     reading = read_register(register)
@@ -97,6 +100,7 @@ def _seeds_of(reading: RegisterReading, settings: Settings) -> tuple[deque[Seed]
             seeds.append(one)
         else:
             problems.append(one)
+    sessions.check_use(settings, {seed.session or settings.session for seed in seeds})
     for name in {seed.vantage for seed in seeds}:
         settings_at(settings, name, os.environ)  # credentials that are missing are told before the run
     return seeds, sorted(problems, key=lambda problem: problem.line)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from archiver import sessions
 from archiver.batch.account import Account
 from archiver.cli.options import capture_options, check_text, command, settings_of
 from archiver.cli.running import print_run, run_seeds
@@ -38,6 +39,7 @@ def capture(
     allowed_addresses: tuple[str, ...],
     ca_files: tuple[str, ...],
     behaviours: bool | None,
+    session: str | None,
     jobs: int | None,
     again: bool,
     config: Path | None,
@@ -55,11 +57,13 @@ def capture(
         allowed_addresses=allowed_addresses,
         ca_files=ca_files,
         behaviours=behaviours,
+        session=session,
         jobs=jobs,
     )
     incidents = tuple(dict.fromkeys(map(check_incident_id, incident_ids)))
     note = check_text("--note", note, MAX_CELL_CHARS)
     seeds = [Seed(check_seed_url(url), incidents, note=note) for url in dict.fromkeys(urls)]
+    sessions.check_use(settings, [settings.session])
     account = Account()
     run_seeds(seeds, settings, account, repeat=again)
     print_run(account, as_json=as_json)

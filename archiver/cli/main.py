@@ -34,6 +34,7 @@ COMMANDS = {
     "batch": "batch:batch",
     "incidents": "incidents:incidents",
     "list": "list:list_captures",
+    "session": "session:session",
     "show": "show:show",
     "open": "open:open_capture",
     "verify": "verify:verify",

@@ -91,6 +91,11 @@ def capture_options(function: Command) -> Command:
             default=None,
             help="Close overlays, expand, load more and play, or leave pages as they are. Recorded.",
         ),
+        click.option(
+            "--session",
+            metavar="NAME",
+            help="Capture as the login that `archiver session new NAME` kept. Recorded without its secrets.",
+        ),
         click.option("--jobs", type=int, metavar="N", help="Pages captured at once."),
         click.option("--again", is_flag=True, help="Capture also what this store has captured already."),
     )

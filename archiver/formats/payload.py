@@ -53,7 +53,7 @@ def write_document(exchange: Exchange, out: Path, limit_bytes: int) -> bool:
     size = 0
     try:
         with out.open("wb") as file:
-            for piece in _entity(exchange):
+            for piece in entity(exchange):
                 size += len(piece)
                 if size > limit_bytes:
                     break
@@ -66,7 +66,12 @@ def write_document(exchange: Exchange, out: Path, limit_bytes: int) -> bool:
     return True
 
 
-def _entity(exchange: Exchange) -> Iterator[bytes]:
+def entity(exchange: Exchange) -> Iterator[bytes]:
+    """Yield the body of a response with chunk framing and content coding undone.
+
+    Raises:
+        CodingError, ZstdError, ChunkedDataException: It is not what its head says.
+    """
     body = exchange.response_body
     assert body is not None
     body.file.seek(0)

@@ -37,6 +37,7 @@ class Seed:
         register: File name of the register, or empty.
         register_sha256: Hex SHA-256 of the register file, or empty.
         vantage: Name of the vantage to capture from; empty for that of the settings.
+        session: Name of the kept session to use; empty for that of the settings.
         origin: Of a page that is not asked for at its own address, as in the evidence record; else empty.
     """
 
@@ -49,6 +50,7 @@ class Seed:
     register: str = ""
     register_sha256: str = ""
     vantage: str = ""
+    session: str = ""
     origin: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -234,4 +236,5 @@ class _Reading:
             line=row.line,
             register=self._register,
             register_sha256=self._digest,
+            session=known.get("session", ""),
         )
