@@ -34,7 +34,17 @@ NTP_TIMEOUT_S = 1
 CLOCK_BUDGET_S = 2.5
 """For the whole question, names included; it runs while the browser starts."""
 STORED_SESSION = "a stored login; its name is told in the annex alone"
-_LIBRARIES = ("playwright", "warcio", "cryptography", "blake3", "hpack", "brotli", "zstandard", "rfc8785")
+_LIBRARIES = (
+    "playwright",
+    "warcio",
+    "cryptography",
+    "blake3",
+    "hpack",
+    "brotli",
+    "zstandard",
+    "rfc8785",
+    "yt-dlp",
+)
 
 
 @functools.cache

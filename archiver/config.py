@@ -95,6 +95,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         trust: Trust file; empty for ``trust.toml`` in the configuration folder.
         tsa: Known time stamping authorities that a new trust file begins with.
         recipients: Public keys, age's or SSH's, that captures are encrypted to; empty to store them in plain.
+        media: When yt-dlp fetches video and sound of a page: ``off``, ``platforms`` that it knows, or
+            ``always``; recorded.
         session: Name of a kept session that captures use; empty for none. A register's column ``session``
             goes before it.
         session_recipients: Public keys, age's or SSH's, that the originals of captures behind a login are
@@ -143,6 +145,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trust: Line = ""
     tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ("digicert", "sectigo")
     recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
+    media: Literal["off", "platforms", "always"] = "off"
     session: Annotated[str, Meta(pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", max_length=64)] = ""
     session_recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
     annex_recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()

@@ -190,6 +190,9 @@ class _Packing:
                 continue
             if facts["role"] == "text":
                 text = path.read_text(encoding="utf-8", errors="replace")
+            if facts["role"] not in _URNS:  # video and sound, whose bytes the WARC holds as they came
+                self._add(**facts)
+                continue
             urn = _URNS[facts["role"]]
             if facts["role"] in {"screenshot-full", "screenshot-before"}:
                 tiles[facts["role"]] += 1

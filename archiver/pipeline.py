@@ -109,6 +109,9 @@ class _Run:
                 settings.limits,
                 policy,
                 behaviours=settings.behaviours,
+                media=settings.media,
+                extra_roots=tuple(Path(name) for name in settings.ca_files),
+                user_agent=self.facts.user_agent,
                 state=session.state if session else None,
             )
             with _spool_errors(self.spool_root):

@@ -22,6 +22,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         scroll_ms: For scrolling to the end and back.
         behaviour_ms: For all that is clicked, expanded, dismissed and played on a page.
         behaviour_clicks: On what expands and loads more.
+        media_ms: For yt-dlp to fetch video and sound; beside ``total_ms``.
+        media_bytes: Of all files of video and sound together.
         exhibit_ms: For each exhibit (a screenshot tile, the PDF, the MHTML, the DOM, the text).
         total_ms: For everything; what is left then is skipped and named.
         capture_bytes: On the wire, all connections together.
@@ -47,6 +49,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scroll_ms: int = 15_000
     behaviour_ms: int = 40_000
     behaviour_clicks: int = 200
+    media_ms: int = 180_000
+    media_bytes: int = 512 * MIB
     exhibit_ms: int = 20_000
     total_ms: int = 120_000
     capture_bytes: int = 1 * GIB

@@ -12,7 +12,7 @@ import contextlib
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from playwright.async_api import Error as PlaywrightError
 
@@ -21,12 +21,15 @@ from archiver.capture.behaviours import Reader
 from archiver.capture.brake import Brake
 from archiver.capture.exhibits import ExhibitMaker
 from archiver.capture.failure_sheet import render_sheet
+from archiver.capture.media import MediaOrder, is_platform, take_media
 from archiver.capture.notes import Notes, clean
 from archiver.capture.sitting import Sitting
 from archiver.redaction import values_of_state
 from archiver.spool import Spool, utc_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.async_api import Browser, BrowserContext, Download, Page, Request, StorageState
 
     from archiver.capture.browser import BrowserHome
@@ -66,6 +69,9 @@ class Job:
         limits: Budgets.
         policy: What the relay may dial.
         behaviours: Whether the page is acted upon between two screenshots.
+        media: When yt-dlp fetches video and sound: ``off``, ``platforms`` or ``always``.
+        extra_roots: Certificates that yt-dlp trusts besides.
+        user_agent: That yt-dlp sends: the browser's.
         state: Of a stored login (Playwright's ``storageState``); None to come as a stranger.
     """
 
@@ -75,6 +81,9 @@ class Job:
     limits: Limits
     policy: RelayPolicy
     behaviours: bool = True
+    media: Literal["off", "platforms", "always"] = "off"
+    extra_roots: tuple[Path, ...] = ()
+    user_agent: str = ""
     state: dict[str, Any] | None = None
 
 
@@ -123,6 +132,36 @@ class _Session:
             )
         except PlaywrightError as error:
             self.seen.setdefault("crashed", clean(error))
+        if await self._has_media():
+            await self._take_media()
+
+    async def _has_media(self) -> bool:
+        if self.job.media == "off" or "load_error" in self.seen or "crashed" in self.seen:
+            return False
+        address = self.seen.get("final_url") or self.job.url
+        return self.job.media == "always" or await asyncio.to_thread(is_platform, address)
+
+    async def _take_media(self) -> None:
+        """Let yt-dlp fetch video and sound over this capture's tape; whatever it does, the rest stands."""
+        try:
+            taken = await take_media(
+                MediaOrder(
+                    self.seen.get("final_url") or self.job.url,
+                    self.tape.port,
+                    self.job.user_agent,
+                    self.job.extra_roots,
+                ),
+                self.home,
+                self.job.limits,
+                self.job.spool.exhibits,
+            )
+        except OSError as error:
+            self.notes.problems.append(f"media: expected yt-dlp to run, got {error}")
+            return
+        self.notes.exhibits += taken.exhibits
+        self.notes.step("media", taken.told)
+        if taken.problem:
+            self.notes.problems.append(taken.problem)
 
     async def _observe(self) -> None:
         self.context = await self.browser.new_context(

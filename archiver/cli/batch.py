@@ -39,6 +39,7 @@ def batch(
     ca_files: tuple[str, ...],
     behaviours: bool | None,
     session: str | None,
+    media: str | None,
     jobs: int | None,
     again: bool,
     config: Path | None,
@@ -61,6 +62,7 @@ def batch(
         ca_files=ca_files,
         behaviours=behaviours,
         session=session,
+        media=media,
         jobs=jobs,
     )
     reading = read_register(register)

@@ -40,6 +40,7 @@ def capture(
     ca_files: tuple[str, ...],
     behaviours: bool | None,
     session: str | None,
+    media: str | None,
     jobs: int | None,
     again: bool,
     config: Path | None,
@@ -58,6 +59,7 @@ def capture(
         ca_files=ca_files,
         behaviours=behaviours,
         session=session,
+        media=media,
         jobs=jobs,
     )
     incidents = tuple(dict.fromkeys(map(check_incident_id, incident_ids)))

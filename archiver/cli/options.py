@@ -92,6 +92,11 @@ def capture_options(function: Command) -> Command:
             help="Close overlays, expand, load more and play, or leave pages as they are. Recorded.",
         ),
         click.option(
+            "--media",
+            type=click.Choice(["off", "platforms", "always"]),
+            help="Fetch video and sound with yt-dlp: on platforms that it knows, or of every page. Recorded.",
+        ),
+        click.option(
             "--session",
             metavar="NAME",
             help="Capture as the login that `archiver session new NAME` kept. Recorded without its secrets.",

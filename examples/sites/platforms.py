@@ -65,6 +65,7 @@ PLATFORMS = (
     Platform(hosts.NEWS, "/kk/2026/03/sot", "news.html", "Сот шешімі | Дала"),
     Platform(hosts.TALK, "/thread", "thread.html", "Комментарии"),
     Platform(hosts.NEWS, "/app", "application.html", "Приложение"),
+    Platform(hosts.NEWS, "/stream", "stream.html", "Трансляция"),
     Platform(hosts.NEWS, "/wide", "wide.html", "Широкая страница"),
     Platform(hosts.NEWS, "/endless", "endless.html", "Без тишины"),
     Platform(hosts.NEWS, "/tower", "tower.html", "Башня"),
