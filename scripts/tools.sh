@@ -15,3 +15,6 @@ if ! apt_install "${packages[@]}"; then
     }
   done
 fi
+
+# A FAT disk to try stores on; where there is none, those tests are skipped and say so.
+apt_install dosfstools fusefat || echo "set-up: no fusefat: stores are not tried on FAT" >&2

@@ -27,6 +27,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_NO_MODES = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
@@ -99,8 +100,11 @@ def fill(descriptor: int, source: bytes | Path | BinaryIO) -> tuple[int, str]:
         rest = memoryview(chunk)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-    with contextlib.suppress(PermissionError):  # FAT keeps no modes
+    try:
         os.fchmod(descriptor, 0o444)
+    except OSError as exc:
+        if exc.errno not in _NO_MODES:  # FAT, and file systems of FUSE
+            raise
     os.fsync(descriptor)
     return size_bytes, digest.hexdigest()
 

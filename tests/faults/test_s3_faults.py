@@ -12,6 +12,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import botocore.retries.standard
@@ -135,6 +136,22 @@ def test_a_server_that_is_away_for_a_while_is_met_again(s3_server, s3_client, mo
         away.put("k", b"evidence")
     away.client = s3_client
     assert away.put("k", b"evidence").created
+
+
+def test_a_server_that_never_answers_ends_in_an_error(s3_server, proxied, monkeypatch):
+    """Each request is waited for so long and no longer; the same put goes through when the server is back."""
+    proxy, _ = proxied
+    monkeypatch.setattr("storage.s3.client._READ_TIMEOUT_S", 0.2)
+    answers = threading.Event()
+    store = S3Store(s3_server.bucket, secrets.token_hex(8), connect())
+    assert store.put("first", b"x").created
+    proxy.faults[:] = [Fault("PUT", store.prefix, before=lambda: answers.wait() and None, times=99)]
+    with pytest.raises(StoreUnavailable, match="E639"):
+        store.put("k", b"evidence")
+    answers.set()
+    proxy.faults.clear()
+    assert [info.key for info in store.list()] == ["first"]
+    assert store.put("k", b"evidence").created
 
 
 def upload(store: S3Store, path: Path) -> list[str]:

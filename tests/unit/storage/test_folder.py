@@ -59,9 +59,9 @@ def run_child(program: str, *arguments: str, **options) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("way", "count", "least"), [("random", 120, 120), ("calls", 500, 100)])
+@pytest.mark.parametrize(("way", "count", "least"), [("random", 200, 200), ("calls", 500, 100)])
 def test_kill_9_leaves_whole_objects_only(tmp_path, way, count, least):
-    """Killed at 120 random moments, and before each system call of a put, writers leave no half object.
+    """Killed at 200 random moments, and before each system call of a put, writers leave no half object.
 
     Every object that is listed has all its bytes, and ``cleanup`` removes what the dead left in ``.tmp``.
     """
