@@ -93,8 +93,9 @@ def check_output(output: Path) -> None:
 
 def _filled(store: Store, trust: Trust | None, capture_ids: Sequence[str], folder: Path) -> Bundle:
     data = folder / DATA
-    captures = list(copy_captures(store, trust, capture_ids, data))
     try:
+        folder.mkdir(parents=True, exist_ok=True)  # a store makes no more than its own folder
+        captures = list(copy_captures(store, trust, capture_ids, data))
         _drop_own_files(data)
         (folder / "VERIFY.md").write_text(guide(captures, trust), encoding="utf-8")
         (folder / "index.html").write_text(_start_page(captures), encoding="utf-8")
