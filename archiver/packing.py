@@ -7,6 +7,7 @@ exactly what is stored; it can be run again on the same spool after a kill and b
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
 import tempfile
 from collections import Counter
@@ -114,9 +115,13 @@ class _Packing:
         return data
 
     def _complete_spool(self) -> None:
-        """After a kill: take the key log from the browser's home, and begin a wire file if there is none."""
+        """Take the key log once more from the browser's home, and begin a wire file if there is none.
+
+        The browser writes secrets on a thread that yields to all others: some may come after the end of the
+        capture, and after a kill of ours none was taken.
+        """
         home_log = Path(self._request["key_log"])
-        if not self._observed and home_log.exists():
+        with contextlib.suppress(FileNotFoundError):  # that browser has ended and its home is gone
             shutil.copyfile(home_log, self._spool.keys)
         self._spool.keys.touch(mode=0o600)
         if not self._spool.wire.exists():

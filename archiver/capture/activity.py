@@ -182,11 +182,19 @@ class Activity:
         """The requests that have not ended, of every type."""
         return frozenset(self._entries)
 
-    async def answered(self, but: frozenset[Request]) -> None:
-        """Wait until every request has ended *but* these, and no further one has begun for a moment."""
-        self._changed_at = time.monotonic()
-        while self._entries.keys() - but or time.monotonic() - self._changed_at < MOMENT_S:  # noqa: ASYNC110  # silence sets no event
+    async def answered(self, but: frozenset[Request], received: Callable[[], Awaitable[int]]) -> None:
+        """Wait until every request has ended *but* these, and for a moment nothing begins and no byte comes.
+
+        Args:
+            but: Not waited for.
+            received: Bytes received so far, by the relay: the browser asks for things, such as a favicon,
+                that it reports to nobody.
+        """
+        before, self._changed_at = await received(), time.monotonic()
+        while self._entries.keys() - but or time.monotonic() - self._changed_at < MOMENT_S:
             await asyncio.sleep(MOMENT_S / 5)
+            if (seen := await received()) != before:
+                before, self._changed_at = seen, time.monotonic()
 
     async def quiet(self, quiet_ms: int, budget_ms: int, received: Callable[[], Awaitable[int]]) -> bool:
         """Wait until nothing is under way and nothing has begun or ended for *quiet_ms*.

@@ -351,7 +351,7 @@ class _Session:
                 before = self.activity.under_way
                 leaving = [_go_nowhere(page) for page in context.pages if not _is_error_page(page)]
                 await asyncio.gather(*leaving, return_exceptions=True)
-                await self.activity.answered(before)
+                await self.activity.answered(before, self._received)
         self.notes.step("leave", NOWHERE)
 
     def _take_stock(self, status: TapeStatus) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import idna
 import trustme
 
-from tests.corpus import http1, http2
-from tests.corpus.answers import Site
+from tests.corpus import contents, http1, http2
+from tests.corpus.answers import Site, large
 from tests.corpus.log import Log
 
 ADDRESS = "127.0.0.1"
@@ -86,6 +86,9 @@ def serve(folder: Path) -> Iterator[Corpus]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+        # 250 MB that no other test needs
+        large.cache_clear()
+        contents.noise.cache_clear()
 
 
 async def _stop(loop: asyncio.AbstractEventLoop) -> None:
