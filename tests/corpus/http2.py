@@ -175,6 +175,8 @@ class _Out2:
         await self.raw_head([(b":status", b"%d" % answer.status), *fields], end=False)
 
     async def raw_head(self, fields: Fields, *, end: bool) -> None:
+        if self._lost:
+            raise Gone
         lines = b"".join(b"%b: %b\r\n" % pair for pair in fields[1:])
         self._served.heads.append(b"HTTP/1.1 %b \r\n%b\r\n" % (fields[0][1], lines))
         await self._do(lambda: self._connection.h2.send_headers(self._number, fields, end_stream=end))
@@ -182,6 +184,8 @@ class _Out2:
     async def data(self, data: bytes) -> None:
         if self._bodyless:
             return
+        if self._lost:
+            raise Gone
         self._served.body += data
         await self.frames(data)
 

@@ -8,6 +8,7 @@ Source: RFC 9113; RFC 8441 for WebSocket.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from archiver.capture.recorder.http2_head import (
     status_of,
     url_of,
 )
-from archiver.capture.recorder.splitter import CLIENT, DecodeLimits, Draft, Origin, SplitError
+from archiver.capture.recorder.splitter import CLIENT, SERVER, DecodeLimits, Draft, Origin, SplitError
 from archiver.capture.recorder.upgrade import Upgraded
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ ERRORS = (
 )
 """RFC 9113 section 7, by number."""
 MAX_GOAWAYS = 5
+MAX_GIVEN_UP = 100
+"""Streams that the client reset and that are kept open for what is still on its way."""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class _Stream:
     length: int | None = None
     request_ended: bool = False
     response_ended: bool = False
+    reset: str = ""
 
 
 class Http2Splitter:
@@ -80,6 +84,7 @@ class Http2Splitter:
             h2f.FrameReader(preface=False, limits=limits),
         )
         self._streams: dict[int, _Stream] = {}
+        self._given_up: deque[int] = deque()
         self._now = 0
         self._late_bytes = 0
         self.notes: list[str] = []
@@ -206,12 +211,14 @@ class Http2Splitter:
             stream.response_ended = True
             if stream.upgraded is not None:
                 stream.upgraded.end()
-        if stream.request_ended and stream.response_ended:
+        if (stream.request_ended or stream.reset) and stream.response_ended:
             self._finish(number)
 
     def _finish(self, number: int) -> None:
         stream = self._streams.pop(number)
         draft = stream.draft
+        if stream.reset:
+            draft.note(f"{stream.reset}; the response came whole all the same")
         if stream.upgraded is not None:
             stream.upgraded.finish("disconnect", "the stream ended without a close frame")
         elif draft.response_head is None:
@@ -225,13 +232,24 @@ class Http2Splitter:
     def _reset(self, direction: int, frame: h2f.Frame) -> None:
         code = int.from_bytes(frame.payload[:4], "big")
         side = ("client", "server")[direction]
-        self._cut_short(frame.stream, "disconnect", f"the {side} reset the stream: {_error(code)}")
+        why = f"the {side} reset the stream: {_error(code)}"
+        stream = self._streams.get(frame.stream)
+        if direction == SERVER or stream is None or stream.upgraded is not None or stream.response_ended:
+            self._cut_short(frame.stream, "disconnect", why)
+            return
+        # What the server had sent by then still comes, and reaches the browser's socket.
+        stream.reset = stream.reset or why
+        self._given_up.append(frame.stream)
+        if len(self._given_up) > MAX_GIVEN_UP:
+            self._cut_short(self._given_up.popleft(), "disconnect", why)
 
     def _cut_short(self, number: int, truncated: Truncation, why: str) -> None:
         """Hand over a stream that did not end by itself."""
         stream = self._streams.pop(number, None)
         if stream is None:
             return
+        if stream.reset:
+            truncated, why = "disconnect", stream.reset
         draft = stream.draft
         draft.touch(self._now)
         if stream.upgraded is not None:

@@ -155,11 +155,39 @@ def test_reset(tmp_path: Path, side: str) -> None:
     peers.get(3)
     peers.answer(3, b"whole")
     seen, _ = lab.play(tmp_path, *peers.script)
+    seen.sort(key=lambda one: one.exchange.stream)
     assert [(one.response_body, one.exchange.truncated) for one in seen] == [
         (b"half", "disconnect"),
         (b"whole", None),
     ]
     assert seen[0].exchange.notes == [f"the response is not whole: the {side} reset the stream: CANCEL"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_answer_that_crosses_the_reset_is_kept(tmp_path: Path, *, whole: bool) -> None:
+    """What the server sent before it saw the client's reset reached the browser's socket, and is held."""
+    peers = Peers()
+    peers.get(1)
+    peers.client.reset_stream(1, h2.errors.ErrorCodes.CANCEL)
+    reset = peers.client.data_to_send()
+    peers.server.send_headers(1, [(":status", "200")])
+    peers.server.send_data(1, b"crossed", end_stream=whole)
+    script = [*peers.script, (0, reset), (1, peers.server.data_to_send())]
+    (one,), _ = lab.play(tmp_path, *script)
+    assert (one.exchange.status, one.response_body) == (200, b"crossed")
+    assert one.exchange.truncated == (None if whole else "disconnect")
+    assert "the client reset the stream: CANCEL" in one.exchange.notes[0]
+
+
+def test_streams_without_end_that_were_reset_are_bounded(tmp_path: Path) -> None:
+    """A page that gives up request after request makes the splitter hold no more than its bound."""
+    peers = Peers()
+    for stream in range(1, 601, 2):
+        peers.get(stream)
+        peers.client.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+        peers.carry()
+    seen, _ = lab.play(tmp_path, *peers.script)
+    assert [one.exchange.stream for one in seen] == list(range(1, 601, 2))
 
 
 def test_reset_before_the_answer(tmp_path: Path) -> None:
