@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -54,7 +55,7 @@ class Check:
 
 
 def check_machine(settings: Settings) -> list[Check]:
-    """Look at everything a capture needs; only a bucket is written to. No error ends the others."""
+    """Look at everything a capture needs; only a bucket and the cache are written to. No error ends the others."""
     first, *others = (check(settings) for check in _CHECKS)
     return [first, *_stores(settings), *others]
 
@@ -71,6 +72,23 @@ def _browser(settings: Settings) -> Check:
     except ArchiverError as error:
         return Check("browser", "fails", error.message, error.hint)
     return Check("browser", "works", f"{product} {version}, {path}, sha256 {digest[:16]}...")
+
+
+def _self_test(settings: Settings) -> Check:
+    try:
+        from archiver.capture.browser import find_browser  # noqa: PLC0415
+        from archiver.capture.canary import passed_at  # noqa: PLC0415
+        from archiver.capture.rig import describe, self_test  # noqa: PLC0415
+    except ImportError:
+        return Check("self-test", "warning", "not done without Playwright")
+    try:
+        executable = find_browser(settings.browser or None)
+        facts = describe(executable, cache_folder(), settings.view, settings.user_agent)
+        asyncio.run(self_test(executable, facts, cache_folder()))
+    except ArchiverError as error:
+        return Check("self-test", "fails", error.message, error.hint)
+    passed = passed_at(facts.sha256, cache_folder())
+    return Check("self-test", "works", f"every byte of a known page was recorded with this build at {passed}")
 
 
 def _stores(settings: Settings) -> list[Check]:
@@ -174,4 +192,4 @@ def _fonts(_settings: Settings) -> Check:
     return Check("fonts", "works", f"there are fonts for {', '.join(FONTS)}")
 
 
-_CHECKS: tuple[Callable[[Settings], Check], ...] = (_browser, _spool, _clock, _fonts)
+_CHECKS: tuple[Callable[[Settings], Check], ...] = (_browser, _self_test, _spool, _clock, _fonts)

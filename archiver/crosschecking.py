@@ -23,15 +23,13 @@ from archiver.capture.recorder.coding import CodingError, decoded
 from archiver.capture.recorder.connection_facts import Plaintext
 from archiver.capture.recorder.crosscheck import ConnectionClaim, DirectionCheck, crosscheck
 from archiver.capture.recorder.transcript import server_address
-from archiver.errors import UsageError
-from archiver.summary import capture_prefix, load_record
+from archiver.fetching import CHUNK_BYTES, fetch_artifact
+from archiver.summary import load_record
 
 if TYPE_CHECKING:
-    from manifests.record import EvidenceRecord
     from manifests.record_network import Connection, PlaintextDigest
     from storage.interface import Store
 
-CHUNK_BYTES = 256 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
 
 
@@ -61,15 +59,15 @@ def crosscheck_capture(store: Store, capture_id: str) -> CaptureCheck:
     """Let tshark read the transcript of a capture, and compare.
 
     Raises:
-        UsageError: E165, the capture has no transcript or no package.
+        UsageError: E165, the capture has no transcript or no package that can be read.
         EnvironmentUnfit: There is no tshark, or it cannot read the transcript.
         StoreError: A file cannot be read.
     """
     record, _ = load_record(store, capture_id)
     with tempfile.TemporaryDirectory(prefix="crosscheck-") as name:
         folder = Path(name)
-        transcript = _fetched(store, record, "transcript", folder)
-        package = _fetched(store, record, "package", folder)
+        transcript = fetch_artifact(store, record, "transcript", folder)
+        package = fetch_artifact(store, record, "package", folder)
         claims = [_claim(one) for one in record.network.connections if one.sent_plaintext]
         result = crosscheck(transcript, claims, [])
         objects = folder / "objects"
@@ -85,21 +83,6 @@ def crosscheck_capture(store: Store, capture_id: str) -> CaptureCheck:
             else:
                 missing.append((url, remark or "not exported by this version of tshark"))
     return CaptureCheck(result.reader, result.directions, tuple(exported), tuple(missing))
-
-
-def _fetched(store: Store, record: EvidenceRecord, role: str, folder: Path) -> Path:
-    found = next((one for one in record.artifacts if one.role == role), None)
-    if found is None:
-        raise UsageError(
-            f"capture {record.capture_id}: expected an artefact of role {role}, got none",
-            code="E165",
-            hint="the public and counsel editions leave it out; check the original",
-        )
-    path = folder / found.path
-    with store.open(capture_prefix(record.capture_id) + found.path) as source, path.open("wb") as target:
-        while piece := source.read(CHUNK_BYTES):
-            target.write(piece)
-    return path
 
 
 def _claim(one: Connection) -> ConnectionClaim:

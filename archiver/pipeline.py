@@ -281,7 +281,9 @@ async def _start(
     workers = min(jobs, MAX_PACKERS)
     packers = _start_packers(workers)
     roots = tuple(Path(name) for name in settings.ca_files)
-    rigs = await stack.enter_async_context(Rigs(executable, facts, settings.view, roots, settings.limits))
+    rigs = await stack.enter_async_context(
+        Rigs(executable, facts, settings.view, roots, limits=settings.limits, cache=cache)
+    )
     catalogue = Catalogue(catalogue_path(cache, store.url))
     stack.callback(catalogue.close)
     run = _Run(

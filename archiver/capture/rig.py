@@ -16,6 +16,8 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
 from archiver.capture import browser as browsers
+from archiver.capture.canary import ensure_fit
+from archiver.capture.limits import Limits, View
 from archiver.capture.processes import ProcessWatch
 from archiver.capture.recorder.guard import RelayPolicy
 from archiver.capture.recorder.relay_client import Relay
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Playwright
 
     from archiver.capture.browser import BrowserFacts, BrowserHome
-    from archiver.capture.limits import Limits, View
 
 CAPTURES_PER_BROWSER = 100
 CLOSE_TIMEOUT_S = 10
@@ -76,6 +77,7 @@ class Rigs:
         view: Gives the locale.
         extra_roots: Certificate files that the browser is to trust besides.
         limits: Budgets of the browser's processes.
+        cache: Folder where it is remembered which browser builds passed the self-test.
     """
 
     def __init__(
@@ -84,13 +86,16 @@ class Rigs:
         facts: BrowserFacts,
         view: View,
         extra_roots: tuple[Path, ...],
+        *,
         limits: Limits,
+        cache: Path,
     ) -> None:
         self._executable = executable
         self._facts = facts
         self._view = view
         self._extra_roots = extra_roots
         self._limits = limits
+        self._cache = cache
         self._current: Rig | None = None
         self._retired: set[Rig] = set()
         self._turn = asyncio.Lock()
@@ -110,7 +115,11 @@ class Rigs:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[Rig]:
-        """Lend a rig for one capture."""
+        """Lend a rig for one capture.
+
+        Raises:
+            EnvironmentUnfit: The browser does not start, or does not pass its self-test.
+        """
         async with self._turn:
             if self._current is None or not self._current.fit:
                 await self._retire()
@@ -152,7 +161,23 @@ class Rigs:
             raise
         processes = ProcessWatch(str(home.keys), self._limits)
         processes.start()
-        return Rig(browser, home, relay, processes)
+        rig = Rig(browser, home, relay, processes)
+        try:
+            await ensure_fit(browser, home, relay, self._facts, self._cache)
+        except BaseException:
+            await rig.close()
+            raise
+        return rig
+
+
+async def self_test(executable: Path, facts: BrowserFacts, cache: Path) -> None:
+    """Start the browser, and put it to the test unless this build has passed it.
+
+    Raises:
+        EnvironmentUnfit: It does not start, or is refused.
+    """
+    async with Rigs(executable, facts, View(), (), limits=Limits(), cache=cache) as rigs, rigs.one():
+        pass
 
 
 def describe(executable: Path, cache: Path, view: View, user_agent: str) -> BrowserFacts:

@@ -26,5 +26,5 @@ def doctor(*, store_url: str | None, config: Path | None, as_json: bool) -> Exit
 
 
 def _lines(check: Check) -> list[str]:
-    lines = [f"{_MARKS[check.state]}  {check.name:<8} {clean(check.found, 300)}"]
+    lines = [f"{_MARKS[check.state]}  {check.name:<9} {clean(check.found, 300)}"]
     return [*lines, f"      -> {clean(check.todo, 300)}"] if check.todo else lines

@@ -40,6 +40,7 @@ COMMANDS = {
     "verify": "verify:verify",
     "compare": "compare:compare_vantages",
     "crosscheck": "crosscheck:crosscheck",
+    "replay-check": "replay_check:replay_check",
     "seal": "seal:seal",
     "renew": "seal:renew",
     "key": "key:key",

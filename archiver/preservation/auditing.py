@@ -27,10 +27,10 @@ from storage.retention import LockingStore
 MAX_FINDINGS = 10_000
 CAPTURES = "captures/"
 LINKS = "incidents/"
-SECTIONS = (CAPTURES, LINKS, "audits/", "holds/", "keys/", "log/", "receipts/", "store.json")
+SECTIONS = (CAPTURES, LINKS, "audits/", "holds/", "keys/", "log/", "quality/", "receipts/", "store.json")
 BAD = frozenset({Condition.DAMAGED, Condition.MISSING})
 FINE = frozenset({Condition.SOUND, Condition.LISTED})
-_NAMED = re.compile(r"[/-]([0-9a-f]{64})\.(?:json|age)$")
+_NAMED = re.compile(r"[/-]([0-9a-f]{64})\.(?:json|age|png)$")
 
 
 class AuditableStore(LockingStore, RestorableStore, Protocol):

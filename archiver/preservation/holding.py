@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from archiver.errors import ArchiverError, EnvironmentUnfit, ExitCode
-from archiver.preservation.receipts import keys_prefix
+from archiver.preservation.receipts import keys_prefix, quality_prefix
 from archiver.spool import CAPTURE_ID, utc_text
 from archiver.stores import copies_of
 from archiver.summary import RecordUnfit, capture_prefix, load_record
@@ -243,5 +243,6 @@ def objects_of(copy: Store, capture_id: str, incident_ids: tuple[str, ...]) -> l
     """Return the keys of what one store has of a capture: the record first, then the links, then the rest."""
     prefix = capture_prefix(capture_id)
     links = [f"incidents/{incident_id}/{capture_id}.json" for incident_id in incident_ids]
-    found = [info.key for where in (prefix, *links, keys_prefix(capture_id)) for info in copy.list(where)]
+    places = (prefix, *links, keys_prefix(capture_id), quality_prefix(capture_id))
+    found = [info.key for where in places for info in copy.list(where)]
     return sorted(found, key=lambda key: (key != f"{prefix}record.json", key not in links, key))

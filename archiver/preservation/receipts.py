@@ -52,6 +52,11 @@ def keys_prefix(capture_id: str) -> str:
     return f"keys/{capture_id}/"
 
 
+def quality_prefix(capture_id: str) -> str:
+    """Return the prefix of checks of quality, which are made later and are no part of the evidence."""
+    return f"quality/{capture_id}/"
+
+
 def put_receipt(store: Store, capture_id: str, receipts: Sequence[Receipt]) -> str:
     """Write down what the stores answered to the puts of a capture; return the key.
 

@@ -2,18 +2,33 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from archiver.capture.canary import KNOWN_NAME
 from examples.sites import Sites, serve
 
 ARCHIVER = Path(sys.executable).with_name("archiver")
+_SHARED = Path(tempfile.gettempdir()) / f"archiver-tests-{os.getuid()}"
 REGISTER = Path(__file__).parents[2] / "examples" / "barometer-2026-q1.csv"
+
+
+def _share_self_test(cache: Path) -> None:
+    """Let the self-test of a browser build that one test has paid for count for all tests of this run."""
+    shared, own = _SHARED / KNOWN_NAME, cache / KNOWN_NAME
+    source, target = (own, shared) if own.exists() and not shared.exists() else (shared, own)
+    if source.exists() and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{os.getpid()}.part")
+        shutil.copyfile(source, part)
+        part.replace(target)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Bench:
         return self.folder / "spool"
 
     def environment(self) -> dict[str, str]:
+        _share_self_test(self.folder / "cache" / "archiver")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ARCHIVER_")}
         return kept | {
             "XDG_CACHE_HOME": str(self.folder / "cache"),
