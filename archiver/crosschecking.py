@@ -109,9 +109,9 @@ def _bodies(package: Path) -> Iterator[tuple[str, set[str], str]]:
 
 def _body(url: str, block: IO[bytes], remark: str) -> Iterator[tuple[str, set[str], str]]:
     head = b""
-    while b"\r\n\r\n" not in head and len(head) < MAX_HEAD_BYTES and (line := block.readline()):
+    while len(head) < MAX_HEAD_BYTES and (line := block.readline()).strip(b"\r\n"):
         head += line
-    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
+    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\n")[1:] if b":" in line)
     chunked = b"chunked" in fields.get(b"transfer-encoding", b"")
     coding = fields.get(b"content-encoding", b"").strip().decode("latin-1")
     sent, plain = hashlib.sha256(), hashlib.sha256()

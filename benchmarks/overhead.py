@@ -5,7 +5,12 @@ Rows, each a ratio to bare Playwright (goto, network idle, full-page screenshot)
 - ``plain again``: bare Playwright once more; how far it is from 1 is the noise of this machine.
 - ``page load``: goto and network idle through the recorder, against goto and network idle alone.
 - ``whole capture``: all exhibits, WACZ, record and store, against the bare loop.
+- ``short page``: the same of a page of one screen, where what every capture costs weighs most.
+- ``50 MB body``: a page that fetches one, its load through the recorder against its load alone.
 - ``batch of 20``: 2 jobs against the bare loop with 2 contexts.
+
+Memory is the most that any process of ours held at once (VmHWM: run, relay, packers) after captures of the
+50 MB body and of a brotli bomb of 100 MB; browser and driver are not ours.
 
 CPU counts this process and everything it started but the web server: browser, driver, relay, packer.
 """
@@ -15,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -81,10 +87,29 @@ class Meter:
         )
 
 
+def own_peaks(but: int) -> dict[str, int]:
+    """MB that each Python process of this run held at most, without process *but*."""
+    peaks = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_text().split("\0")
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            status = (entry / "status").read_text()
+        except OSError:
+            continue
+        own = int(entry.name) == os.getpid() or parent == os.getpid()
+        if own and int(entry.name) != but and "python" in Path(command[0]).name:
+            name = "run" if int(entry.name) == os.getpid() else " ".join(command[1:3])[:40]
+            peaks[f"{name} ({entry.name})"] = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+    return peaks
+
+
 async def plain(browser, url: str, *, shot: bool = True) -> None:
     context = await browser.new_context(viewport={"width": 1280, "height": 800})
     page = await context.new_page()
     await page.goto(url, wait_until="networkidle")
+    if "large" in url:
+        await page.wait_for_function("document.title == 'done'")
     if shot:
         await page.screenshot(full_page=True)
     await context.close()
@@ -98,6 +123,8 @@ async def recorded_load(run, url: str, folder: Path) -> None:
         Activity(context, run.settings.limits)
         page = await context.new_page()
         await page.goto(url, wait_until="networkidle")
+        if "large" in url:
+            await page.wait_for_function("document.title == 'done'")
         await context.close()
         await tape.close()
 
@@ -159,6 +186,14 @@ async def measure(rounds: int, batches: int, port: int, server: int) -> None:
             await meter.run("page load", recorded_load(run, url, folder / f"wire{number}"))
             await meter.run("whole capture", whole(run, url, phases))
             await meter.run("plain again", plain(bare, url))
+            await meter.run("plain short", plain(bare, url + "short"))
+            await meter.run("short page", whole(run, url + "short", defaultdict(list)))
+        for number in range(min(rounds, 3)):
+            await meter.run("plain 50 MB", plain(bare, url + "large", shot=False))
+            await meter.run("50 MB body", recorded_load(run, url + "large", folder / f"large{number}"))
+        for page in ("large", "bomb"):
+            await whole(run, url + page, defaultdict(list))
+        peaks = own_peaks(server)
         for number in range(batches):
             urls = [f"{url}?{number}-{n}" for n in range(20)]
             await meter.run("plain batch", bare_batch(bare, urls))
@@ -170,9 +205,15 @@ async def measure(rounds: int, batches: int, port: int, server: int) -> None:
         ("plain again", "plain"),
         ("page load", "plain load"),
         ("whole capture", "plain"),
+        ("short page", "plain short"),
+        ("50 MB body", "plain 50 MB"),
         ("batch of 20", "plain batch"),
     ):
-        print(meter.ratio(row, base))
+        if meter.wall[row]:
+            print(meter.ratio(row, base))
+    print("\n| process of ours | MB at most |\n|---|---|")
+    for name, peak in peaks.items():
+        print(f"| {name} | {peak} |")
     print("\n| phase of the whole capture | median s |\n|---|---|")
     for name, values in phases.items():
         print(f"| {name} | {statistics.median(values):.3f} |")

@@ -7,6 +7,7 @@ import io
 import random
 import sys
 
+import brotli
 from PIL import Image
 
 PICTURES = 30
@@ -36,6 +37,13 @@ def pages() -> dict[str, tuple[str, bytes]]:
     found |= {f"/{i}.jpg": ("image/jpeg", picture(i)) for i in range(PICTURES)}
     found |= {f"/{i}.js": ("text/javascript", b"var x=1;" * 2000) for i in range(SCRIPTS)}
     found |= {f"/{i}.css": ("text/css", b"p{max-width:700px}\n" * 500) for i in range(STYLES)}
+    begun = "<!doctype html><meta charset=utf-8><title>begun</title><link rel=icon href=data:,>"
+    fetched = "<script>fetch('/%s').then(a => a.arrayBuffer()).then(() => document.title = 'done')</script>"
+    found["/short"] = ("text/html; charset=utf-8", f"{begun}{text}<img src=/0.jpg>".encode())
+    found["/large"] = ("text/html", (begun + fetched % "50mb").encode())
+    found["/bomb"] = ("text/html", (begun + fetched % "bomb.br").encode())
+    found["/50mb"] = ("application/octet-stream", random.Random(1).randbytes(50_000_000))
+    found["/bomb.br"] = ("text/plain", brotli.compress(bytes(100_000_000), quality=1))
     return found
 
 
@@ -51,6 +59,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if self.path.endswith(".br"):
+            self.send_header("Content-Encoding", "br")
         self.end_headers()
         self.wfile.write(data)
 

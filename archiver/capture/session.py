@@ -46,8 +46,8 @@ makes up for the difference."""
 RESTLESS_MS = 1_500
 """Instead of the whole budget, once a page has used that up without falling quiet."""
 
-LEAVE_MS = 2_000
-"""For what a page sends when it is left, and the answers."""
+LEAVE_MS = 4_000
+"""For what a page sends when it is left, and the answers; a page at rest takes 0.1 s of it."""
 NOWHERE = "about:blank"
 
 MAX_DOWNLOADS_LISTED = 100

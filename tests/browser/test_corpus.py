@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
+from archiver import evidence
+from archiver.capture.recorder.decode import DecodeLimits, decode
+from archiver.capture.recorder.wire import WireWriter
+from archiver.crosschecking import crosscheck_capture
+from storage.open import open_store
+from tests.corpus import netlog
 from tests.corpus.fidelity import MEASURES, compare
 from tests.corpus.held import Held
 from tests.corpus.log import Served
+from tests.corpus.netlog import tapped_browser
 from tests.corpus.running import SCRIPTED, CorpusRun, corpus_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("corpus")]
@@ -17,8 +27,12 @@ CASES = Path(__file__).parents[1] / "corpus" / "cases.txt"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory):
-    """Every page of the corpus, captured once."""
-    with corpus_run(tmp_path_factory.mktemp("corpus")) as run:
+    """Every page of the corpus, captured once, with the browser's NetLog beside the relay."""
+    with (
+        tapped_browser() as (browser, folder),
+        corpus_run(tmp_path_factory.mktemp("corpus"), ARCHIVER_BROWSER=str(browser)) as run,
+    ):
+        run.netlog = folder
         yield run
 
 
@@ -64,6 +78,65 @@ def test_addresses_that_bring_files_give_a_document(run: CorpusRun):
         record = run.record(place)
         assert "document" in {one["role"] for one in record["artifacts"]}, place
         assert record["outcome"]["kind"] == "captured", (place, record["outcome"])
+
+
+def test_a_second_tap_agrees_on_every_connection_and_exchange(run: CorpusRun):
+    """What Chromium says that its sockets carried is what the records bind; both have the same responses."""
+    log = netlog.read(run.netlog)
+    told = {socket.digests() for socket in log.sockets}
+    sent = {socket.digests()[0]: socket for socket in log.sockets}
+    connections, unread = 0, []
+    for place in run.captures:
+        for one in run.record(place)["network"]["connections"]:
+            if one["sent_plaintext"] is None or not one["sent_plaintext"]["bytes"]:
+                continue
+            connections += 1
+            ours = (one["sent_plaintext"]["sha256"], one["received_plaintext"]["sha256"])
+            if ours not in told:
+                assert ours[0] in sent, (place, one)
+                # The browser leaves what it no longer wants in its socket; the relay delivered it.
+                assert len(sent[ours[0]].plain()[1]) < one["received_plaintext"]["bytes"], (place, one)
+                unread.append((place, one["number"]))
+    held = {one.number for one in run.all_held() if one.number}
+    assert connections > 60
+    assert len(unread) <= connections // 10, unread
+    assert log.exchanges - held == set()
+    # Chromium's log tells no head of a WebSocket, and may lack one of a response that it broke off itself.
+    excused = {one.number for one in run.served if one.kind == "websocket" or one.cut}
+    assert held - log.exchanges - excused == set()
+
+
+@pytest.mark.tshark
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark")
+def test_an_independent_reader_agrees_on_every_direction(run: CorpusRun):
+    """To tshark every direction of every connection is the same bytes; what it does not export is listed."""
+    store = open_store(str(run.bench.store))
+    directions, exported, listed = 0, 0, 0
+    for place, capture in run.captures.items():
+        found = crosscheck_capture(store, capture["capture_id"])
+        assert [one for one in found.directions if not one.agrees] == [], place
+        assert all(reason for _, reason in found.not_exported)
+        directions += len(found.directions)
+        exported += len(found.exported)
+        listed += len(found.not_exported)
+        bodies = sum(one.response_body not in {b"", b"0\r\n\r\n"} for one in run.held(place))
+        assert len(found.exported) + len(found.not_exported) == bodies, place
+    assert directions > 120
+    assert exported > 4 * listed > 0
+
+
+def test_a_hidden_exchange_makes_the_capture_incomplete(tmp_path: Path):
+    """What the browser asked for and the recording lacks is named, and the capture is called incomplete."""
+    wire, keys = tmp_path / "wire.bin", tmp_path / "keys.log"
+    WireWriter(wire).close()
+    keys.touch()
+    decoded = decode(wire, keys, lambda _: None, DecodeLimits())
+    asked = {"url": "https://a.example/hidden", "method": "GET", "type": "fetch", "status": 200}
+    observed = {"requests": [asked], "exhibits": [], "problems": []}
+    held = evidence.recording(observed, decoded, [], [])
+    state = evidence.completeness(observed, decoded, held)
+    assert state.state == "incomplete"
+    assert any("https://a.example/hidden" in json.dumps(msgspec.to_builtins(one)) for one in (state, held))
 
 
 @pytest.fixture

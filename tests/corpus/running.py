@@ -57,11 +57,13 @@ class CorpusRun:
     Args:
         captures: By place, such as ``H2/bodies``: the capture as the command told of it.
         served: What the server sent and was asked.
+        netlog: Folder of the browser's own logs, where it keeps them.
     """
 
     bench: Bench
     captures: dict[str, dict[str, Any]]
     served: list[Served] = field(default_factory=list)
+    netlog: Path | None = None
 
     def held(self, place: str) -> list[Held]:
         return exchanges(self.bench.file(self.captures[place], "capture.wacz"))
