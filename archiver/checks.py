@@ -55,7 +55,7 @@ class Check:
 
 
 def check_machine(settings: Settings) -> list[Check]:
-    """Look at everything a capture needs; only a bucket and the cache are written to. No error ends the others."""
+    """Look at everything a capture needs; only buckets and the cache are written to. No error ends others."""
     first, *others = (check(settings) for check in _CHECKS)
     return [first, *_stores(settings), *others]
 
