@@ -372,7 +372,7 @@ def test_doctor_tells_what_fails_and_what_to_do(call, tmp_path):
     assert code == ExitCode.FAILED
     assert checks["browser"]["state"] == checks["store"]["state"] == "fails"
     assert checks["browser"]["todo"]
-    assert checks.keys() == {"browser", "store", "spool", "clock", "fonts"}
+    assert checks.keys() == {"browser", "self-test", "store", "spool", "clock", "fonts"}
     assert not (tmp_path / "missing").exists()
 
 
