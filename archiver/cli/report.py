@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -12,17 +14,21 @@ import click
 from archiver.cli.custody import log_readily
 from archiver.cli.options import EXIT_CODES, check_text, command, settings_of, store_option
 from archiver.cli.output import print_json, print_lines, say
-from archiver.cli.stores import full_ids
+from archiver.cli.stores import full_ids, holdings_of
 from archiver.cli.verify import read_openings
 from archiver.config import trust_path
 from archiver.custodian import load_trust
 from archiver.errors import ExitCode, UsageError
+from archiver.incidents.rules import check_incident_id
 from archiver.reports.document import render_pdf
 from archiver.reports.exhibit import exhibit_document
 from archiver.reports.exhibit_order import Audience, Form, Order, Source
 from archiver.reports.exhibit_sections import PRINTED
 from archiver.reports.exhibit_source import Gathering, gather
 from archiver.reports.gates import open_gates
+from archiver.reports.renderers import render_report
+from archiver.reports.report_model import FATES, Report
+from archiver.reports.report_source import Captures, incident_report, quarter_report
 from archiver.reports.words import LANGUAGES, words_of
 from archiver.seal_run import event
 from archiver.stores import open_stores
@@ -33,7 +39,7 @@ MAX_OPTION_CHARS = 2_000
 
 @click.group("report", epilog=EXIT_CODES)
 def report() -> None:
-    """Make documents of captures: an exhibit to file."""
+    """Make documents of captures: an exhibit to file, a report on an incident or a whole register."""
 
 
 @command("exhibit")
@@ -138,4 +144,104 @@ def _refuse(source: Source, order: Order) -> None:
         say(f"warning: not fit for a court: {gate}")
 
 
-report.add_command(exhibit)
+language_option = click.option(
+    "--lang", "language", type=click.Choice(LANGUAGES), default="en", help="Language of the report."
+)
+output_option = click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The file to write; its ending says the form: .html, .pdf, .md, .csv or .json.",
+)
+
+
+@command("incident")
+@click.argument("incident_id", metavar="INCIDENT")
+@click.option(
+    "--register",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The register that the incident is in, for its text and the links that were never captured.",
+)
+@language_option
+@output_option
+@store_option
+def incident(
+    *,
+    incident_id: str,
+    register: Path | None,
+    language: str,
+    output: Path,
+    store_url: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> ExitCode:
+    """Report on one incident: each link, what became of it, and a citation that lasts."""
+    check_incident_id(incident_id)
+    with _captures(config, store_url) as captures:
+        made = incident_report(incident_id, captures, register)
+    if not made.links:
+        raise UsageError(
+            f"incident {incident_id}: expected captures or links of it, got none",
+            code="E277",
+            hint="run `archiver list` to see which incidents there are, or give --register",
+        )
+    return _written(made, language, output, as_json=as_json)
+
+
+@command("quarter")
+@click.argument("register", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--previous",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="REGISTER",
+    help="Register of the quarter before, for a table of changes.",
+)
+@language_option
+@output_option
+@store_option
+def quarter(
+    *,
+    register: Path,
+    previous: Path | None,
+    language: str,
+    output: Path,
+    store_url: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> ExitCode:
+    """Report on a whole register: how much of what was cited is gone, by section, platform and signal."""
+    with _captures(config, store_url) as captures:
+        before = quarter_report(previous, captures) if previous else None
+        made = quarter_report(register, captures, before)
+    return _written(made, language, output, as_json=as_json)
+
+
+@contextmanager
+def _captures(config: Path | None, store_url: str | None) -> Iterator[Captures]:
+    store = open_stores(settings_of(config, store=store_url))
+    with holdings_of(store) as holdings:
+        holdings.warn()
+        yield Captures(store, list(holdings.catalogue.find()))
+
+
+def _written(made: Report, language: str, output: Path, *, as_json: bool) -> ExitCode:
+    try:
+        render_report(made, words_of(language), output)
+    except OSError as error:
+        raise UsageError(
+            f"output {output}: expected a file that can be written, got {error.strerror}",
+            code="E226",
+            hint="name another place",
+        ) from error
+    counts = {fate: made.whole().counts[fate] for fate in FATES}
+    if as_json:
+        print_json({"output": str(output), "links": made.whole().total, **counts})
+    else:
+        print_lines([f"{made.whole().total} links, {counts['gone']} of them gone: {output}"])
+    return ExitCode.DONE
+
+
+for _command in (exhibit, incident, quarter):
+    report.add_command(_command)

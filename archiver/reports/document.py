@@ -21,7 +21,7 @@ import typst
 from archiver.assets import FONTS, asset
 from archiver.errors import ArchiverError
 
-MAX_TOKEN_CHARS = 48
+MAX_TOKEN_CHARS = 72
 """A word longer than that may be broken anywhere."""
 BREAK = "\N{ZERO WIDTH SPACE}"
 _CONTROLS = dict.fromkeys(
@@ -68,9 +68,10 @@ class Block:
     """A part of a section.
 
     Args:
-        kind: ``facts``, ``paragraphs``, ``steps``, ``table``, ``pictures``, ``exact``, ``lines``, ``code``,
-            ``note`` or ``heading``.
-        content: What the template expects for that kind: a list of facts, texts, rows (head first), pictures.
+        kind: ``facts``, ``paragraphs``, ``steps``, ``table``, ``pictures``, ``figure``, ``exact``, ``lines``,
+            ``code``, ``text``, ``note`` or ``heading``.
+        content: What the template expects for that kind: a list of facts, texts, rows (head first),
+            pictures; the SVG of a figure.
     """
 
     kind: str
@@ -123,12 +124,12 @@ class Document:
     attachments: list[Attachment] = field(default_factory=list)
 
 
-def printable(text: str) -> str:
+def printable(text: str, max_token_chars: int = MAX_TOKEN_CHARS) -> str:
     """Return *text* as it may stand in a document: no controls, no direction marks, long words breakable."""
     cleaned = text.translate(_CONTROLS)
-    if len(cleaned) <= MAX_TOKEN_CHARS:
+    if len(cleaned) <= max_token_chars:
         return cleaned
-    return " ".join(BREAK.join(word) if len(word) > MAX_TOKEN_CHARS else word for word in cleaned.split(" "))
+    return " ".join(BREAK.join(word) if len(word) > max_token_chars else word for word in cleaned.split(" "))
 
 
 def render_pdf(document: Document, folder: Path, output: Path) -> None:

@@ -166,6 +166,7 @@ def test_long_words_can_break_and_short_text_stays(case):
     """No line runs out of the page."""
     assert printable("a short text") == "a short text"
     assert "\u200b" in printable("x" * 100)
+    assert printable("ab" * 32) == "ab" * 32
     assert printable("a\u202eb\x00c") == "ab\ufffdc"
 
 
