@@ -190,7 +190,9 @@ def test_figures_are_whole_xml_and_told_apart_without_colour():
         assert root.get("aria-label") == HOSTILE
         assert drawn.count("<pattern") >= 1
         assert all(
-            one.find("{*}title") is not None for one in root.iter("{*}rect") if "url(#" in one.get("fill", "")
+            one.find("{*}title") is not None
+            for one in root.findall(".//{*}rect")
+            if "url(#" in one.get("fill", "")
         )
     assert len({COLOURS[fate] for fate in ("present", "gone", "barred", "unreachable", "unclear")}) == 5
     assert timeline([Link(url="https://never.example/")], "t", EN) == ""
@@ -201,7 +203,7 @@ def test_posts_that_vanish_and_return_are_seen_in_the_timeline():
     drawn = ET.fromstring(timeline([link(sight(1), sight(3, "removed"), sight(5))], "t", EN))
     fills = [
         one.get("fill")
-        for one in drawn.iter("{*}rect")
+        for one in drawn.findall(".//{*}rect")
         if float(one.get("x", 0)) >= 300 and "url(#" in one.get("fill", "")
     ]
     assert fills[:3] == ["url(#present)", "url(#gone)", "url(#present)"]
