@@ -27,6 +27,8 @@ MAX_URL_CHARS = 32 * 1024 * 1024
 """Of all addresses that are listed; a page can ask for addresses of 2 MB each."""
 MOMENT_S = 0.1
 """So long after the last sign of a request no further one is waited for."""
+ANSWER_S = 0.6
+"""So long after the last byte of a page that sends something when it is left no answer is waited for."""
 POPUP_STORM = 4
 """So many times the budget of popups is no page that wants to show something."""
 RENAMES_PER_REDIRECT = 10
@@ -182,19 +184,26 @@ class Activity:
         """The requests that have not ended, of every type."""
         return frozenset(self._entries)
 
-    async def answered(self, but: frozenset[Request], received: Callable[[], Awaitable[int]]) -> None:
-        """Wait until every request has ended *but* these, and for a moment nothing begins and no byte comes.
+    async def answered(
+        self, but: frozenset[Request], carried: Callable[[], Awaitable[tuple[int, int]]]
+    ) -> None:
+        """Wait until every request has ended *but* these, and for a moment nothing begins and no byte passes.
+
+        Where something was sent meanwhile the moment is long enough for an answer: the browser reports
+        neither the beacons of a page that is gone nor favicons.
 
         Args:
             but: Not waited for.
-            received: Bytes received so far, by the relay: the browser asks for things, such as a favicon,
-                that it reports to nobody.
+            carried: Bytes sent and received so far, by the relay.
         """
-        before, self._changed_at = await received(), time.monotonic()
-        while self._entries.keys() - but or time.monotonic() - self._changed_at < MOMENT_S:
+        begun = before = await carried()
+        self._changed_at = time.monotonic()
+        moment = MOMENT_S
+        while self._entries.keys() - but or time.monotonic() - self._changed_at < moment:
             await asyncio.sleep(MOMENT_S / 5)
-            if (seen := await received()) != before:
+            if (seen := await carried()) != before:
                 before, self._changed_at = seen, time.monotonic()
+                moment = ANSWER_S if seen[0] > begun[0] else MOMENT_S
 
     async def quiet(self, quiet_ms: int, budget_ms: int, received: Callable[[], Awaitable[int]]) -> bool:
         """Wait until nothing is under way and nothing has begun or ended for *quiet_ms*.

@@ -277,8 +277,11 @@ class _Session:
         self.notes.step("wait", f"until {QUIET_MS} ms passed without traffic ({name})")
 
     async def _received(self) -> int:
+        return (await self._carried())[1]
+
+    async def _carried(self) -> tuple[int, int]:
         status = await self.tape.status()
-        return status.server_bytes
+        return status.client_bytes, status.server_bytes
 
     def _security(self, event: dict[str, Any]) -> None:
         state = event.get("visibleSecurityState", {})
@@ -351,7 +354,7 @@ class _Session:
                 before = self.activity.under_way
                 leaving = [_go_nowhere(page) for page in context.pages if not _is_error_page(page)]
                 await asyncio.gather(*leaving, return_exceptions=True)
-                await self.activity.answered(before, self._received)
+                await self.activity.answered(before, self._carried)
         self.notes.step("leave", NOWHERE)
 
     def _take_stock(self, status: TapeStatus) -> None:
