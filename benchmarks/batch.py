@@ -1,7 +1,7 @@
 """What a batch withstands, and what it costs beside the captures themselves.
 
-``kills``: local pages, the program killed with SIGKILL at random moments and started again each time; then
-every page is counted in the store, and every browser process.
+``kills``: local pages, the program killed with SIGKILL at random moments of the whole run, mostly while pages
+are loading, and started again each time; then every page is counted in the store, and every browser process.
 
 ``memory``: peak memory of our own process over a register of 100, 1,000 and 10,000 rows, and how long a
 register of 50,000 takes until the first page; captures are made up there, queue, catalogue and view are not.
@@ -29,6 +29,10 @@ from pathlib import Path
 
 ARCHIVER = Path(sys.executable).with_name("archiver")
 HOSTS = 12
+LATEST_S = 1.0
+"""A kill comes at most so long after a page was asked for: about as long as a small page takes to load."""
+PATIENCE_S = 600
+"""A run that asks for no page for so long hangs."""
 STUB = "benchmarks.batch_stub"
 
 
@@ -63,8 +67,10 @@ class Survived:
 
 class _Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: Pages
 
     def do_GET(self) -> None:
+        self.server.count()
         body = f"<!doctype html><title>{self.path}</title><h1>Page {self.path}</h1>{'<p>text' * 200}".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
@@ -75,18 +81,36 @@ class _Page(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-class _Server(http.server.ThreadingHTTPServer):
+class Pages(http.server.ThreadingHTTPServer):
+    """Small pages under any name and path, and how many were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Page)
+        self.asked = 0
+        self._changed = threading.Condition()
+
+    def count(self) -> None:
+        """One more was asked for."""
+        with self._changed:
+            self.asked += 1
+            self._changed.notify_all()
+
+    def wait_for(self, asked: int, timeout_s: float) -> bool:
+        """Wait until so many were asked for in all; False when they were not in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.asked >= asked, timeout_s)
+
     def handle_error(self, *_: object) -> None:
         """A killed browser resets its connections; that is what is measured."""
 
 
 @contextmanager
-def pages() -> Iterator[int]:
-    """Serve small pages under any name and path, and give the port."""
-    server = _Server(("127.0.0.1", 0), _Page)
+def pages() -> Iterator[Pages]:
+    """Serve pages."""
+    server = Pages()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield server.server_port
+        yield server
     finally:
         server.shutdown()
         server.server_close()
@@ -120,31 +144,32 @@ def environment(folder: Path) -> dict[str, str]:
     )
 
 
-def kill_and_go_on(folder: Path, count: int, kills: int, source: random.Random, within_s: float) -> Survived:
-    """Run a batch, kill it *kills* times at random moments up to *within_s* after its start, and count.
+def kill_and_go_on(folder: Path, count: int, kills: int, source: random.Random) -> Survived:
+    """Run a batch, kill it *kills* times at random moments spread over all of it, and count.
+
+    A moment is told by the pages asked for, since no two machines load as many in a second.
 
     Args:
-        folder: Empty; everything lies below it.
-        count: Pages.
+        folder: Empty; everything lies below it, and the browser's user can enter it.
+        count: Pages, several for each kill.
         kills: That are tried; a run that ends before its kill ends the series.
         source: Of the moments.
-        within_s: Longest time between start and kill.
     """
     register = folder / "register.csv"
     write_register(register, count)
     began, hits, lost = time.monotonic(), 0, 0
-    with pages() as port:
+    with pages() as server:
         command = [
             str(ARCHIVER), "batch", str(register), "--store", str(folder / "store"), "--jobs", "3", "--json",
-            "--resolve", f"*.pages.test:80:127.0.0.1:{port}", "--allow-private-network",
+            "--resolve", f"*.pages.test:80:127.0.0.1:{server.server_port}", "--allow-private-network",
         ]  # fmt: skip
         for _ in range(kills):
+            pages_until = max(1, round(source.uniform(0.5, 1.5) * count / (kills + 1)))
             with subprocess.Popen(
                 command, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             ) as run:
-                try:
-                    run.wait(source.uniform(0.3, within_s))
-                except subprocess.TimeoutExpired:
+                if _is_under_way(run, server, server.asked + pages_until):
+                    time.sleep(source.uniform(0, LATEST_S))
                     run.send_signal(signal.SIGKILL)
                     hits += 1
                 lost += b"begun anew" in (run.communicate()[1] or b"")
@@ -172,6 +197,20 @@ def kill_and_go_on(folder: Path, count: int, kills: int, source: random.Random, 
         round(time.monotonic() - began, 1),
         last.stderr[-600:].decode(errors="replace"),
     )
+
+
+def _is_under_way(run: subprocess.Popen[bytes], server: Pages, asked: int) -> bool:
+    """Wait until so many pages were asked for; False when the run ended before."""
+    until = time.monotonic() + PATIENCE_S
+    while not server.wait_for(asked, 0.2):
+        if run.poll() is not None:
+            return False
+        if time.monotonic() > until:
+            run.kill()
+            raise TimeoutError(
+                f"batch: expected {asked} pages asked for, got {server.asked} in {PATIENCE_S} s"
+            )
+    return run.poll() is None
 
 
 def processes(text: str) -> list[int]:
@@ -204,14 +243,13 @@ def main() -> None:
     parser.add_argument("what", choices=["kills", "memory"])
     parser.add_argument("--pages", type=int, default=300)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--within", type=float, default=25, help="longest time to a kill, in seconds")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="batch-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the browser is another user
         if asked.what == "kills":
-            print(kill_and_go_on(folder, asked.pages, asked.kills, random.Random(asked.seed), asked.within))
+            print(kill_and_go_on(folder, asked.pages, asked.kills, random.Random(asked.seed)))
             return
         for count in (100, 1_000, 10_000, 50_000):
             print(count, stub_batch(folder, count))

@@ -10,11 +10,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import s3server
 
 # No test asks a time server: nothing here may need a network beyond loopback.
 os.environ["ARCHIVER_NTP_SERVERS"] = ""
+
+# No test asserts a time: a loaded machine is no defect. Examples share a fixture where that does no harm.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("untimed")
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

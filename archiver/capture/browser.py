@@ -176,6 +176,13 @@ class BrowserHome:
         script.chmod(0o755)
         return script
 
+    def can_be_entered(self) -> bool:
+        """Whether the browser's user gets into it: TMPDIR may lie in a folder that root alone may enter."""
+        if os.getuid() != 0:
+            return True
+        enter = ["setpriv", "--reuid", str(self.uid), "--regid", str(self.uid), "--clear-groups"]
+        return subprocess.run([*enter, "test", "-x", self.path], check=False).returncode == 0
+
     def environment(self) -> dict[str, str | float | bool]:
         """What the browser may see of our environment: nothing that could be a secret."""
         home = str(self.path)
@@ -317,7 +324,7 @@ async def launch(
         headless: Draw no window.
 
     Raises:
-        EnvironmentUnfit: E105 when it does not start.
+        EnvironmentUnfit: E105 when it does not start, E107 when its user cannot enter the temporary folder.
     """
     arguments = [*flags, f"--ssl-key-log-file={home.keys}", f"--proxy-server=socks5://127.0.0.1:{idle_port}"]
     try:
@@ -334,6 +341,15 @@ async def launch(
             timeout=60_000,
         )
     except PlaywrightError as error:
+        if not home.can_be_entered():
+            folder = home.path.parent
+            raise EnvironmentUnfit(
+                f"browser {executable}: does not start: expected a temporary folder that user {home.uid} may "
+                f"enter, got {folder}",
+                code="E107",
+                hint=f"`chmod o+x` {folder} and what it lies in, or set TMPDIR to another folder; "
+                "started as root, the browser runs as another user",
+            ) from error
         raise EnvironmentUnfit(
             f"browser {executable}: does not start: expected a DevTools answer, got {_first_line(error)}",
             code="E105",

@@ -17,6 +17,8 @@ from examples.sites import Sites, serve
 
 ARCHIVER = Path(sys.executable).with_name("archiver")
 _SHARED = Path(tempfile.gettempdir()) / f"archiver-tests-{os.getuid()}"
+PATIENCE_S = 800
+"""For what hangs: a whole register on a loaded machine takes minutes."""
 REGISTER = Path(__file__).parents[2] / "examples" / "barometer-2026-q1.csv"
 
 
@@ -72,7 +74,7 @@ class Bench:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert code is None or done.returncode == code, (done.returncode, done.stderr[-2000:])
@@ -83,7 +85,12 @@ class Bench:
         """Run a command that has nothing to do with a store."""
         command = [str(ARCHIVER), *words, "--json"]
         done = subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, timeout=100, check=False
+            command,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
         assert done.returncode == code, (done.returncode, done.stderr[-2000:])
         assert "Traceback" not in done.stderr, done.stderr[-3000:]

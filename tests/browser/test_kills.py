@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from archiver.capture.browser import UNPRIVILEGED_UID
+from tests.browser.conftest import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("kills")]
 
@@ -45,7 +46,7 @@ def drip_server():
 
 def wait_for_words(spool: Path) -> None:
     """Sent is not received: wait until the words are on the disk."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while not any(b"first words" in wire.read_bytes() for wire in spool.glob("2*/wire.bin")):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -71,7 +72,7 @@ def test_what_was_received_survives_a_kill_of(bench, who):
     with subprocess.Popen(
         bench.command(*words), env=bench.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
-        assert asked.wait(60)
+        assert asked.wait(PATIENCE_S)
         wait_for_words(bench.spool)
         home = (
             str(next(bench.spool.glob("2*/request.json")).read_bytes())
@@ -90,7 +91,7 @@ def test_what_was_received_survives_a_kill_of(bench, who):
                 os.kill(victim, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        run.communicate(timeout=100)
+        run.communicate(timeout=PATIENCE_S)
     listener.close()
     told = bench.capture(LIVE, code=None)
     listed = {one["url"]: one for one in bench.run("list")["captures"]}
@@ -118,18 +119,33 @@ def test_no_part_of_the_browser_runs_as_root(bench):
     with subprocess.Popen(
         bench.command(*words), env=bench.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
-        assert asked.wait(60)
+        assert asked.wait(PATIENCE_S)
         line = next(bench.spool.glob("2*/request.json")).read_text()
         home = line.split('"key_log":"')[1].split("/keys.log")[0]
         browsers = processes(f"{home}/keys.log")
         users = {int(Path(f"/proc/{pid}/status").read_text().split("Uid:")[1].split()[0]) for pid in browsers}
         command = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in browsers)
         run.send_signal(signal.SIGINT)
-        run.communicate(timeout=60)
+        run.communicate(timeout=PATIENCE_S)
     listener.close()
     assert users == {UNPRIVILEGED_UID}
     assert b"--no-sandbox" not in command
     assert run.returncode == 130
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root starts the browser as another user")
+def test_a_temporary_folder_that_shuts_the_browser_out_is_named(bench, tmp_path):
+    """Below a folder that root alone may enter no browser starts, and the error says which folder that is."""
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    inside = replace(bench, extra={"TMPDIR": str(shut)})
+    command = inside.command("capture", LIVE, "--incident", "T-1")
+    done = subprocess.run(
+        command, env=inside.environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 1
+    assert f"got {shut} [E107]" in done.stderr
+    assert list(shut.iterdir()) == []
 
 
 def test_private_addresses_are_refused_unless_asked_for(bench):
@@ -152,7 +168,7 @@ def test_a_full_spool_is_a_clear_error_and_loses_nothing(bench, tmp_path):
         article = "https://www.dala.example/ru/2026/03/obrashchenie-zhurnalistov"
         command = small.command("capture", article, "--incident", "T-1", *small.sites.options())
         done = subprocess.run(
-            command, env=small.environment(), capture_output=True, text=True, timeout=100, check=False
+            command, env=small.environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         assert done.returncode == 1
         assert "[E110]" in done.stderr

@@ -463,4 +463,4 @@ class Runs(RuleBasedStateMachine):
 
 
 TestRuns = Runs.TestCase
-TestRuns.settings = hypothesis_settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestRuns.settings = hypothesis_settings(max_examples=15, stateful_step_count=20)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import (
@@ -499,7 +499,7 @@ KEYS = (
 EXAMPLES = itertools.count()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(st.dictionaries(KEYS, st.binary(max_size=20), max_size=5), KEYS)
 @example({"a": b"1", "a/b": b"2"}, "a")
 def test_any_set_of_objects_is_listed_and_read(store, objects, prefix):

@@ -101,7 +101,7 @@ def one_try(store: S3Store) -> StoreError | None:
 
 
 @given(plan=plans)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_whatever_fails_nothing_acknowledged_is_lost_and_nothing_half_is_whole(
     proxied, s3_server, s3_client, plan
 ):

@@ -91,7 +91,7 @@ def test_upgraded_proof_names_its_block():
     assert (found.kind, found.where, found.digest) == ("bitcoin", "900000", root)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     at=st.integers(0, len(upgraded()[0]) - 1), kind=st.sampled_from(["flip", "cut"]), byte=st.integers(1, 255)
 )

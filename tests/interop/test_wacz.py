@@ -155,7 +155,7 @@ def test_the_pages_carry_title_and_text(package):
     assert facts["mainPageUrl"] == PAGE.url
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(title=st.text(st.characters(codec=None), max_size=60), text=st.text(max_size=60))
 def test_no_title_or_text_can_break_the_page_list(tmp_path_factory, title, text):
     """Whatever a page calls itself, the list stays one JSON object a line, in valid UTF-8."""

@@ -99,7 +99,7 @@ def test_heads_and_bodies_survive_byte_for_byte(tmp_path):
     assert request[1] == REQUEST
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(head=st.binary(max_size=400), data=st.binary(max_size=400), request=st.binary(max_size=200))
 def test_any_bytes_survive(head, data, request):
     """Whatever a server sends as head or body, the WARC gives the same bytes back, with true digests."""
@@ -114,7 +114,7 @@ def test_any_bytes_survive(head, data, request):
     assert found["request"] == request
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(url=st.text(max_size=80), ip=st.sampled_from(["192.0.2.1", ""]))
 def test_no_url_can_add_a_header(url, ip):
     """A URL with line breaks, NEL, tabs or surrogates stays one value: the records have our fields only."""

@@ -21,7 +21,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES)
 def test_a_value_is_read_back_from_its_canonical_form(value):
     """Nothing is lost, and json from the standard library reads the same."""
@@ -30,7 +30,7 @@ def test_a_value_is_read_back_from_its_canonical_form(value):
     assert canonical_bytes(parse_canonical(data)) == data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES, st.data())
 def test_no_other_spelling_is_canonical(value, data):
     """Every change of one byte gives another value or is refused; never the same value twice."""
@@ -46,7 +46,7 @@ def test_no_other_spelling_is_canonical(value, data):
     assert other == good or read != value or str(read) != str(value)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\u0019dDeE+-. \n', max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused(data):
     """The strict reader raises one kind of error only, and reads what the standard library reads alike."""
@@ -57,7 +57,7 @@ def test_any_bytes_are_read_or_refused(data):
     assert value == json.loads(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_record_or_refused(data):
     """The record's reader raises one kind of error only."""
@@ -68,7 +68,7 @@ def test_any_bytes_are_a_record_or_refused(data):
     raise AssertionError("noise was read as a record")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=300), st.integers(0, 100), st.lists(st.text(max_size=50), max_size=5))
 def test_a_page_cannot_keep_its_record_from_being_written(title, confidence, signals):
     """Whatever text a page shows, half characters among it, the record is written and read back."""

@@ -59,7 +59,7 @@ def mutate(data, mutation):
     return data[:at] + data[at : at + size][::-1] + data[at + size :]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(NAMES), mutations())
 def test_no_changed_byte_anywhere_is_taken_for_the_evidence(good, name, mutation):
     """Flip, insert, delete, truncate, repeat or reverse bytes of any file: none passes."""
@@ -80,7 +80,7 @@ def test_no_changed_byte_anywhere_is_taken_for_the_evidence(good, name, mutation
     json.dumps(report_object(report), allow_nan=False).encode()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutations())
 def test_a_package_with_one_changed_byte_contradicts_itself(mutation):
     """Even where record and seal were made for it, no byte of a package can change unnoticed."""
@@ -89,7 +89,7 @@ def test_a_package_with_one_changed_byte_contradicts_itself(mutation):
         assert _package_codes(changed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([WARC, INDEX, DATAPACKAGE, PAGES]), mutations())
 def test_a_member_changed_and_listed_again_breaks_nothing(name, mutation):
     """With every outer digest made right, hostile bytes reach the inner readers, and none raises."""
@@ -102,14 +102,14 @@ def test_a_member_changed_and_listed_again_breaks_nothing(name, mutation):
         assert split_warc(changed) == split_warc(parts()[WARC])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400), st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"PK\x01\x02"]))
 def test_arbitrary_bytes_are_no_package(data, start):
     """Noise, also with a signature before it, is found and raises nothing."""
     assert _package_codes(start + data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400), st.booleans())
 def test_arbitrary_bytes_are_no_record(data, as_json):
     """Noise and noise within JSON in the place of the record is found."""

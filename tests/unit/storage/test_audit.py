@@ -9,7 +9,7 @@ from pathlib import Path
 
 import blake3
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import audit as audit_module
@@ -209,7 +209,7 @@ def two_folders(tmp_path):
     return stores
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(st.data())
 def test_a_damaged_byte_anywhere_is_found_and_repaired(two_folders, data):
     """Whichever bit of whichever object is flipped, the audit names the object and a good copy mends it."""

@@ -44,7 +44,7 @@ def test_what_replay_must_not_find_is_not_indexed(kind):
     assert index_lines([entry("http://a.test/", record_type=kind)], "x") == b""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=60), st.text(max_size=20), st.text(max_size=20))
 def test_a_line_is_one_line_whatever_the_url(url, query, mime):
     """No URL, form value or media type can break out of its line or its field."""
@@ -57,7 +57,7 @@ def test_a_line_is_one_line_whatever_the_url(url, query, mime):
         assert json.loads(facts)["url" if uri else "filename"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.sampled_from([b"application/json", b"text/plain", b"a/b", b"\xff"]))
 def test_any_posted_body_gives_a_bounded_query(data, kind):
     """A body of any bytes under any media type gives a short query and no error."""

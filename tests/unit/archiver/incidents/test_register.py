@@ -232,7 +232,7 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(reading):
         reading(out.getvalue(), "r.xlsx")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=300), st.sampled_from(["csv", "jsonl", "xlsx"]))
 def test_any_bytes_are_a_reading_or_a_clear_error(tmp_path_factory, data, ending):
     """No file of any bytes makes anything but a reading or our own error."""

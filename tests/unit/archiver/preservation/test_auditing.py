@@ -70,7 +70,7 @@ def test_one_changed_byte_is_found_and_repaired(tmp_path, name):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_is_damaged_or_lost_is_found_and_repaired(data):
     """Any object whose digest something fixes can be lost or changed at any byte of either copy."""
     store = two()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tls_lab
 import wire_lab as lab
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.capture.recorder.decode import DecodeLimits, decode
@@ -225,7 +225,7 @@ def test_digests_go_on_after_a_fault(tmp_path: Path) -> None:
     assert decoded.connections[0].received.size_bytes == 300_024
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=6))
 def test_flipped_bytes_never_raise(tmp_path: Path, tls, flips) -> None:
     """Whatever bytes are flipped in a wire file, decoding ends and hands over what it can."""

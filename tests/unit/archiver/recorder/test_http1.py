@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import wire_lab as lab
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.capture.recorder.decode import DecodeLimits
@@ -402,7 +402,7 @@ CONVERSATION = [
 SOCKET = [(0, UPGRADE), (1, SWITCH + FROM_SERVER), (0, FROM_CLIENT), (1, b"\x88\x00"), (1, None)]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 60),
@@ -429,7 +429,7 @@ def test_any_chunking_gives_the_same(tmp_path: Path, seed, size: int, script) ->
     assert [one.key() for one in again] == [one.key() for one in once]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(
     pieces=st.lists(
         st.tuples(

@@ -14,7 +14,7 @@ import h2.settings
 import hpack
 import pytest
 import wire_lab as lab
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.capture.recorder.decode import DecodeLimits
@@ -473,7 +473,7 @@ def conversation() -> list[tuple[int, bytes]]:
     return peers.script
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 400))
 def test_any_chunking_gives_the_same(tmp_path: Path, conversation, seed, size: int) -> None:
     """How the network cut the bytes into pieces changes nothing in the exchanges."""
@@ -490,7 +490,7 @@ def test_any_chunking_gives_the_same(tmp_path: Path, conversation, seed, size: i
     assert len(once) == 4
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8),
     way=st.integers(0, 1),

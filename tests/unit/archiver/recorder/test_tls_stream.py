@@ -6,7 +6,7 @@ import hashlib
 import ssl
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tls_forge import (
     CLIENT,
@@ -36,9 +36,7 @@ KINDS = {
     "1.2 gcm": {"version": V12},
     "1.2 cbc": {"version": V12, "suites": "ECDHE-RSA-AES128-SHA"},
 }
-SEVERAL = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SEVERAL = settings(max_examples=100)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_roots_are_those_of_pymerkle():
         assert tree_root(leaves_reader(BIG), size) == other.get_root(size)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_inclusion_proofs_prove_their_own_claim_only(data):
     """A proof shows one leaf at one place under one root: with anything else changed it shows nothing."""
@@ -99,7 +99,7 @@ def test_inclusion_proofs_prove_their_own_claim_only(data):
         assert not is_included(BIG[index], index, size, changed, root)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_consistency_proofs_prove_their_own_claim_only(data):
     """A proof shows one old tree in one new tree: a changed root, size or hash is refused."""
@@ -118,7 +118,7 @@ def test_consistency_proofs_prove_their_own_claim_only(data):
         assert not is_consistent(old, old_root, new, new_root, changed)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_rewritten_tree_is_never_consistent(data):
     """No proof made from a tree in which an old leaf was changed shows that it extends the old one."""

@@ -108,7 +108,7 @@ def test_rotation_keeps_what_was_signed_before():
     assert not any(verify_signature(RECORD, sig, ring, at).principal for sig, at in bad)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     at=st.integers(0, len(SIGNED) - 1),
     kind=st.sampled_from(["flip", "cut", "insert"]),

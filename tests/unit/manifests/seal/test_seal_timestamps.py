@@ -293,7 +293,7 @@ def test_reply_beyond_the_limit_is_malformed():
         parse_reply(bytes(64 * 1024 + 1))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_no_changed_byte_proves_more(data):
     """A flipped, cut or inserted byte is refused or changes nothing; it never crashes."""
