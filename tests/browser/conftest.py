@@ -61,6 +61,8 @@ class Bench:
             "ARCHIVER_BATCH_ATTEMPTS_PER_RUN": "1",
             "ARCHIVER_BATCH_WAIT_MS": "0",
             "ARCHIVER_BATCH_HOST_GAP_MS": "0",
+            # What is put off stays so for as long as any test takes.
+            "ARCHIVER_BATCH_RETRY_MS": "3600000",
             **self.extra,
         }
 
