@@ -1,0 +1,1 @@
+"""A labelled corpus of pages and what became of them."""
