@@ -35,7 +35,7 @@ from manifests.record_rules import timestamp
 from manifests.record_types import as_line, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from archiver.capture.recorder.decode import ConnectionFacts, Decoded
     from archiver.capture.recorder.exchange import Exchange
@@ -44,6 +44,10 @@ MAX_LISTED = 500
 """Missing exchanges and errors listed one by one; the counts are of all."""
 
 _LOCATION = re.compile(rb"^location:[ \t]*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+_TELLING = re.compile(
+    rb"^(server|link|cf-mitigated|x-amzn-waf-action|x-datadome|www-authenticate|retry-after):[ \t]*([^\r\n]+)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _UNITS: dict[str, Literal["bytes", "ms", "px"]] = {"_ms": "ms", "_bytes": "bytes", "_px": "px"}
 _RESUMED_NOTE = "resumed session: the certificate is that of the connection it resumed"
 
@@ -59,6 +63,7 @@ class Sighting:
     ip: str
     truncated: str
     body_bytes: int
+    telling: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, exchange: Exchange) -> Sighting:
@@ -75,7 +80,14 @@ class Sighting:
             ip=exchange.ip,
             truncated=exchange.truncated or "",
             body_bytes=body.size_bytes if body else 0,
+            telling=tuple(_telling(head)),
         )
+
+
+def _telling(head: bytes) -> Iterator[tuple[str, str]]:
+    """Header fields that say of an answer who gave it, and why."""
+    for found in _TELLING.finditer(head):
+        yield found[1].decode("latin-1").lower(), found[2].strip().decode("latin-1")[:1000]
 
 
 def _joined(base: str, location: str) -> str:
@@ -133,30 +145,70 @@ def target(url: str, observed: dict[str, Any], chain: Sequence[Sighting]) -> Tar
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the exhibits hold of a page.
+
+    Args:
+        text: Visible text.
+        markup: The document as the scripts left it, or its beginning.
+        is_document: The address brought a file.
+    """
+
+    text: str = ""
+    markup: str = ""
+    is_document: bool = False
+
+
 def facts_to_judge(
-    url: str, observed: dict[str, Any], decoded: Decoded, shown: Target, *, text: str, is_document: bool
+    url: str,
+    observed: dict[str, Any],
+    decoded: Decoded,
+    answered: Target,
+    chain: Sequence[Sighting],
+    shown: Shown,
 ) -> Facts:
     """Collect what the outcome rules may look at."""
     # Where the redirects led is what could be reached or not.
-    host = _host(shown.redirects[-1].location if shown.redirects else url)
+    host = _host(answered.redirects[-1].location if answered.redirects else url)
     failures = [r for r in decoded.refusals if r.host.lower().strip("[]") in {host, _idna(host)}]
     crashed = observed.get("crashed", "") if observed else "the capture was interrupted"
     load_error = observed.get("load_error") or observed.get("broken_off", "")
-    arrived = shown.http_status is not None and not load_error
+    arrived = answered.http_status is not None and not load_error
+    later = _later_status(observed, answered)
     return Facts(
         url=url,
-        final_url=shown.final_url or "",
-        status=shown.http_status,
-        title=shown.title or "",
-        text=text,
+        final_url=answered.final_url or "",
+        status=later or answered.http_status,
+        headers=chain[-1].telling if chain and not later else (),
+        title=answered.title or "",
+        text=shown.text,
+        markup=shown.markup,
         load_error=load_error,
         network_errors=tuple(dict.fromkeys(f"{r.stage}: {r.reason}" for r in failures)),
         # A page that arrived may ask for more at its own host and be refused that.
         refused_by_guard=not arrived and bool(failures) and all(r.stage == "guard" for r in failures),
         crashed=crashed,
-        is_document=is_document,
+        is_document=shown.is_document,
         is_shown=any(one["role"].startswith("screenshot") for one in observed.get("exhibits", [])),
     )
+
+
+def _later_status(observed: dict[str, Any], answered: Target) -> int | None:
+    """The status of the document that is shown, where the same address was loaded again.
+
+    A check that the visitor has passed loads the page anew: its 403 is not the page's.
+    """
+    final = (answered.final_url or "").partition("#")[0]
+    loads = [
+        request["status"]
+        for request in observed.get("requests", [])
+        if request.get("type") == "document"
+        and request.get("method") == "GET"
+        and "status" in request
+        and request["url"].partition("#")[0] == final
+    ]
+    return loads[-1] if len(loads) > 1 and loads[-1] != answered.http_status else None
 
 
 def _idna(host: str) -> str:
@@ -171,7 +223,7 @@ def outcome_part(judgement: Judgement) -> Outcome:
     return Outcome(
         kind=judgement.kind,
         reason=as_line(judgement.reason) or judgement.kind,
-        signals=tuple(line for line in map(as_line, judgement.signals) if line),
+        signals=tuple(line for line in (as_line(one.line()) for one in judgement.signals) if line),
         confidence_percent=judgement.confidence_percent,
     )
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from archiver import evidence
 from archiver.capture.outcome import judge
+from archiver.capture.page_reading import MAX_MARKUP_CHARS
 from archiver.capture.recorder.decode import DecodeLimits, decode
 from archiver.capture.recorder.keylog import KeyLog
 from archiver.capture.recorder.transcript import write_transcript
@@ -326,7 +327,12 @@ class _Packing:
         request, observed = self._request, self._observed
         held = evidence.recording(observed, decoded, self._sightings, sources)
         facts = evidence.facts_to_judge(
-            self._url, observed, decoded, shown, text=text, is_document=self._document is not None
+            self._url,
+            observed,
+            decoded,
+            shown,
+            self._chain,
+            evidence.Shown(text, self._markup(), is_document=self._document is not None),
         )
         finished_at = observed.get("finished_at") or self._last_byte_at(decoded)
         parts = {
@@ -350,6 +356,14 @@ class _Packing:
         if self._withheld:
             built |= {name: self._withheld.secrets.tree(built[name]) for name in _SEEN}
         return msgspec.convert(built, EvidenceRecord)
+
+    def _markup(self) -> str:
+        """The document as the scripts left it, as far as the outcome rules read."""
+        path = self._spool.out / "dom.html"
+        if not path.exists():
+            return ""
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_MARKUP_CHARS)
 
     def _last_byte_at(self, decoded: Decoded) -> str:
         times = [max(c.opened_at_ns, c.closed_at_ns) for c in decoded.connections]

@@ -14,6 +14,7 @@ TRANSIENT = frozenset({"rate-limited", "overloaded", "unreachable", "failed", "u
 GONE = frozenset({"not-found", "removed", "parked", "unreachable"})
 """Outcomes of a page that a web archive may still have."""
 MAX_DOUBLINGS = 30
+SERVER_ERROR = 500
 
 Random = Callable[[], float]
 """Gives a number from 0 up to 1."""
@@ -60,8 +61,9 @@ def is_settled(ending: Ending) -> bool:
     if ending.refused:
         return True
     if ending.outcome == "unclear":
-        # A status that we have no word for will be the same tomorrow; a page that never came may not.
-        return not ending.interrupted and ending.status > 0
+        # A page that we have no word for will be the same tomorrow; one that never came, or a server's own
+        # error, may not.
+        return not ending.interrupted and 0 < ending.status < SERVER_ERROR
     return not ending.interrupted and ending.outcome not in TRANSIENT
 
 

@@ -5,9 +5,11 @@ The rules (``outcome_rules/*.toml``) find signals, strong and weak; this file we
 1. What this collector did itself is *failed*, whatever else there is.
 2. A load that ended in an error is told by the error.
 3. A kind is found by one strong signal, or by two weak ones of different rules.
-4. Where the page has content of its own, words in it tell of things and are no notice: it is *captured*. Only
-   words in its title and its heading, or together with a status, a header or a redirect, stand against content.
-5. One kind found is the outcome. Of two, one may say more than the other (``SAYS_MORE``); else it is *unclear*.
+4. Where the page has content of its own, words in it tell of things and are no notice: it is *captured*.
+   Only words in title and heading alike, words together with what the server answered, or where the address
+   led, stand against content.
+5. One kind found is the outcome. Of two, one may say more than the other (``SAYS_MORE``), or else the page
+   is *unclear*.
 6. An error status that no rule explains, or a page with nothing to see, is *unclear*. The rest is *captured*.
 
 The words claim only what was observed: "the page showed a notice that ..." and never why.
@@ -29,10 +31,12 @@ UNNAMED_CONTENT_CHARS = 200
 """The same, where neither title nor heading speaks of the kind that the sentences speak of."""
 MUCH_CONTENT_CHARS = 2_000
 """From here on no words of a page make it a notice, wherever they stand."""
-WITHDRAWN_CHARS = 300
+WITHDRAWN_CHARS = 120
 """An article with less text than this whose title is a notice may be an article that was withdrawn."""
 PROSE_CHARS = 40
 """A shorter block is a label or a button."""
+HINTED_CHARS = 100
+"""A page with less prose, whose title or heading gives a weak signal, is not called captured."""
 MANY_PICTURES = 6
 MAX_SIGNALS = 12
 
@@ -46,10 +50,14 @@ SAYS_MORE: dict[OutcomeKind, frozenset[OutcomeKind]] = {
     "login-wall": frozenset({"not-found"}),
     "overloaded": frozenset({"not-found"}),
     "not-found": frozenset(),
+    "captured": frozenset(),
+    "certificate": frozenset(),
+    "unreachable": frozenset(),
+    "failed": frozenset(),
     "unclear": frozenset(),
 }
-"""Which kinds a kind explains: a takedown notice says more than the 404 that it came with. A named law goes before
-everything that a page may say besides."""
+"""Which kinds a kind explains: a takedown notice says more than the 404 that it came with. A named law goes
+before everything that a page may say besides."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +119,11 @@ def judge(facts: Facts) -> Outcome:
         return _decided(_Case(answered), facts)
     read = read_page(facts.markup, facts.text, facts.title)
     worded = find_in_blocks(read.blocks, _host(facts.final_url or facts.url))
-    return _decided(_Case([*answered, *_of_the_page(facts, read)], read, worded), facts)
+    found = [*answered, *_of_the_page(facts, read)]
+    if _is_login_page(facts.url):  # it was asked for, so it is no wall in front of something else
+        found = [one for one in found if one.kind != "login-wall"]
+        worded = [one for one in worded if one.signal.kind != "login-wall"]
+    return _decided(_Case(found, read, worded), facts)
 
 
 def _outcome(kind: OutcomeKind, reason: str, signals: list[Signal], confidence: int) -> Outcome:
@@ -149,7 +161,9 @@ def _by_failure(facts: Facts) -> Outcome | None:
 def _of_the_answer(facts: Facts) -> list[Signal]:
     status = facts.status
     found = list(find_in_facts("status", [str(status)], status)) if status is not None else []
-    found += find_in_facts("header", [f"{name.lower()}: {value}"[:1000] for name, value in facts.headers], status)
+    found += find_in_facts(
+        "header", [f"{name.lower()}: {value}"[:1000] for name, value in facts.headers], status
+    )
     if facts.final_url and facts.final_url != facts.url:
         found += find_in_facts("redirect", [f"{facts.url[:2000]} -> {facts.final_url[:2000]}"], status)
     return found
@@ -158,13 +172,15 @@ def _of_the_answer(facts: Facts) -> list[Signal]:
 def _of_the_page(facts: Facts, read: PageRead) -> list[Signal]:
     """Signals of structure, and those that addresses and names within the markup give."""
     found = list(dict.fromkeys(find_in_facts("mark", read.marks, facts.status)))
-    login_asked_for = bool(list(find_in_facts("redirect", [f"x -> {facts.url[:2000]}"], None)))
-    if read.password_fields and not login_asked_for:
+    if read.password_fields:
         says = "a form asks for a password"
         found.append(_seen("password-field", "login-wall", says, f"{read.password_fields} fields", weak=True))
-    if login_asked_for:
-        found = [one for one in found if one.kind != "login-wall"]
     return found
+
+
+def _is_login_page(url: str) -> bool:
+    led = find_in_facts("redirect", [f"x -> {url[:2000]}"], None)
+    return any(one.kind == "login-wall" for one in led)
 
 
 def _host(url: str) -> str:
@@ -180,28 +196,39 @@ class _Case:
     def __init__(
         self, signals: list[Signal], read: PageRead | None = None, worded: list[Worded] | None = None
     ) -> None:
-        by_rule = {(one.rule, one.where): one for one in reversed([*signals, *(one.signal for one in worded or ())])}
+        by_rule = {
+            (one.rule, one.where): one for one in reversed([*signals, *(one.signal for one in worded or ())])
+        }
         self.signals = list(reversed(by_rule.values()))
         self.read = read or PageRead()
         self._worded = worded or []
 
     def kinds(self) -> list[OutcomeKind]:
-        """The kinds that are found; those by a strong signal, if there is any such."""
+        """The kinds that are found: by a strong signal, else by two weak ones; *unclear* only if none is."""
         strong = {one.kind for one in self.signals if not one.is_weak and not one.is_told}
-        if strong:
-            return sorted(strong)
+        if told := strong - {"unclear"}:
+            return sorted(told)
         rules = defaultdict(set)
         for one in self.signals:
-            if not one.is_told:
+            if not one.is_told and one.kind != "unclear":
                 rules[one.kind].add(one.rule)
-        return sorted(kind for kind, names in rules.items() if len(names) > 1)
+        return sorted(kind for kind, names in rules.items() if len(names) > 1) or sorted(strong)
+
+    def hint(self) -> Signal | None:
+        """A weak signal in title or heading of a page that shows little else."""
+        if self.has_content() or self.own_chars() >= HINTED_CHARS:
+            return None
+        named = (one for one in self.signals if one.where in {"title", "heading"} and not one.is_told)
+        return next(named, None)
 
     def of(self, kind: OutcomeKind) -> list[Signal]:
         """The signals of *kind*, strong ones first."""
-        return sorted((one for one in self.signals if one.kind == kind), key=lambda one: (one.is_told, one.is_weak))
+        return sorted(
+            (one for one in self.signals if one.kind == kind), key=lambda one: (one.is_told, one.is_weak)
+        )
 
     def own_chars(self, kind: OutcomeKind | None = None) -> int:
-        """Characters of prose beside the sentences that speak of *kind*, if one of them is a strong signal."""
+        """Characters of prose beside the sentences that speak of *kind*, if one of these is strong."""
         prose = sum(
             len(block.text)
             for block in self.read.blocks
@@ -211,7 +238,9 @@ class _Case:
         taken = {
             one.sentence: one.chars
             for one in self._worded
-            if has_strong and one.signal.kind == kind and len(self.read.blocks[one.sentence[0]].text) >= PROSE_CHARS
+            if has_strong
+            and one.signal.kind == kind
+            and len(self.read.blocks[one.sentence[0]].text) >= PROSE_CHARS
             and self.read.blocks[one.sentence[0]].place in {"text", "frame", "post"}
         }
         return prose - sum(taken.values())
@@ -222,12 +251,20 @@ class _Case:
         is_named = any(one.where in {"title", "heading"} for one in self.signals if one.kind == kind)
         enough = CONTENT_CHARS if is_named or kind is None else UNNAMED_CONTENT_CHARS
         return (
-            read.is_authored or read.players > 0 or read.pictures >= MANY_PICTURES or self.own_chars(kind) >= enough
+            read.is_authored
+            or read.players > 0
+            or read.pictures >= MANY_PICTURES
+            or self.own_chars(kind) >= enough
         )
 
     def stands_against_content(self, kind: OutcomeKind) -> bool:
-        """Tell whether *kind* is said where content does not say it: title and heading, or both page and answer."""
+        """Tell whether *kind* is said where content does not say it.
+
+        That is where the address led, title and heading alike, or page and answer together.
+        """
         strong = {one.where for one in self.of(kind) if not one.is_weak and not one.is_told}
+        if "redirect" in strong and not self.read.is_authored:
+            return True
         if self.read.is_authored or self.read.players or self.own_chars(kind) >= MUCH_CONTENT_CHARS:
             return False
         named = strong & {"title", "heading"}
@@ -240,17 +277,14 @@ def _decided(case: _Case, facts: Facts) -> Outcome:
     explained = {lesser for kind in kinds for lesser in SAYS_MORE[kind]}
     left = [kind for kind in kinds if kind not in explained] or kinds
     if len(left) > 1:
-        if "unclear" in left and len(left) == 2:
-            left.remove("unclear")
-        else:
-            signals = [one for kind in left for one in case.of(kind)]
-            return _outcome("unclear", f"the signs contradict each other: {' and '.join(left)}", signals, 50)
+        signals = [one for kind in left for one in case.of(kind)]
+        return _outcome("unclear", f"the signs contradict each other: {' and '.join(left)}", signals, 50)
     if not left:
         return _without_signal(case, facts)
     (kind,) = left
     signals = case.of(kind)
-    if kind == "unclear" or not case.has_content(kind) or case.stands_against_content(kind):
-        return _outcome(kind, _reason(signals), _sorted(signals, case), _confidence(signals))
+    if not case.has_content(kind) or case.stands_against_content(kind):
+        return _outcome(kind, signals[0].says, _sorted(signals, case), _confidence(signals))
     return _beside_content(kind, case, facts)
 
 
@@ -260,40 +294,51 @@ def _beside_content(kind: OutcomeKind, case: _Case, facts: Facts) -> Outcome:
     strong = {one.where for one in signals if not one.is_weak and not one.is_told}
     if strong & {"status", "header", "redirect"} or (facts.status or 0) >= 400:
         reason = f"the answer says {kind}, and the page has content of its own"
-        return _outcome("unclear", reason, signals, 50)
+        return _outcome("unclear", signals[0].says if kind == "unclear" else reason, signals, 50)
     if "post" in strong and case.own_chars(kind) < CONTENT_CHARS:
-        return _outcome(kind, _reason(signals), _sorted(signals, case), _confidence(signals))
-    if "title" in strong and case.read.is_authored and case.own_chars(kind) < WITHDRAWN_CHARS:
-        return _outcome("unclear", f"the title says {kind}, and a short text stands below it", signals, 50)
-    return _outcome("captured", "the page was received and shown; what it says of such things is content", signals, 85)
+        return _outcome(kind, signals[0].says, _sorted(signals, case), _confidence(signals))
+    told = any(one.is_told and not one.is_weak for one in signals)
+    if kind == "removed" and "title" in strong and told and case.own_chars() < WITHDRAWN_CHARS:
+        return _outcome(
+            "unclear", "the title says that it was removed, and a line stands below it", signals, 50
+        )
+    return _outcome(
+        "captured", "the page was received and shown; what it says of such things is content", signals, 85
+    )
 
 
 def _without_signal(case: _Case, facts: Facts) -> Outcome:
     signals = list(case.signals)
     if facts.status is not None and facts.status >= 400:
         says = f"the server answered {facts.status}"
-        return _outcome("unclear", says, [_seen("error-status", "unclear", says, str(facts.status)), *signals], 50)
+        return _outcome(
+            "unclear", says, [_seen("error-status", "unclear", says, str(facts.status)), *signals], 50
+        )
     if facts.is_document:
         return _outcome("captured", "the file was received", signals, 90)
     if not facts.is_shown:
         if facts.status is None:
-            return _outcome("unclear", "nothing of the page was received and no error was reported", signals, 30)
-        return _outcome("unclear", "the page was received, and the browser gave no picture of it", signals, 50)
+            return _outcome(
+                "unclear", "nothing of the page was received and no error was reported", signals, 30
+            )
+        return _outcome(
+            "unclear", "the page was received, and the browser gave no picture of it", signals, 50
+        )
     read = case.read
     if facts.markup and not read.seen and not read.pictures and not read.players:
         says = "the page was received, and there was nothing to see on it"
-        return _outcome("unclear", says, [_seen("nothing-to-see", "unclear", says, "no text, no picture"), *signals], 50)
+        return _outcome(
+            "unclear", says, [_seen("nothing-to-see", "unclear", says, "no text, no picture"), *signals], 50
+        )
+    if (hint := case.hint()) is not None:
+        return _outcome("unclear", f"the page shows little, and {hint.says}", [hint, *signals], 50)
     sure = 95 if case.has_content() else 85 if case.own_chars() else 75
     return _outcome("captured", "the page was received and shown", signals, sure)
 
 
 def _sorted(signals: list[Signal], case: _Case) -> list[Signal]:
+    """The signals that decided, then those that were set aside."""
     return [*signals, *(one for one in case.signals if one.kind != signals[0].kind)]
-
-
-def _reason(signals: list[Signal]) -> str:
-    first = signals[0]
-    return first.says
 
 
 def _confidence(signals: list[Signal]) -> int:

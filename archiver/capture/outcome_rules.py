@@ -1,7 +1,7 @@
 """The rules by which outcomes are told: read from TOML, matched against what was observed. No I/O but that.
 
-A rule says of one kind where it looks, for which patterns, and whether a match is a *strong* signal or a *weak*
-one. Rules only find signals; what follows from them together is decided in ``archiver.capture.outcome``.
+A rule says of one kind where it looks, for which patterns, and whether a match is a *strong* signal or a
+*weak* one. Rules only find signals; ``archiver.capture.outcome`` decides what follows from them together.
 """
 
 from __future__ import annotations
@@ -34,7 +34,18 @@ OutcomeKind = Literal[
     "unclear",
 ]
 Where = Literal[
-    "title", "heading", "text", "dialog", "frame", "post", "mark", "status", "header", "redirect", "error", "page"
+    "title",
+    "heading",
+    "text",
+    "dialog",
+    "frame",
+    "post",
+    "mark",
+    "status",
+    "header",
+    "redirect",
+    "error",
+    "page",
 ]
 
 FILES = ("answers", "removed", "blocked", "withheld", "absent")
@@ -43,10 +54,10 @@ WORDING: tuple[Where, ...] = ("title", "heading", "text", "dialog", "frame")
 
 MAX_SENTENCE_CHARS = 400
 MAX_SEARCHED_CHARS = 24_000
-"""Words searched of one page. A notice stands at its beginning, and a page with more has content of its own."""
+"""Words searched of one page. A notice stands at its beginning; a page with more has content of its own."""
 MAX_QUOTED_CHARS = 200
 
-_SENTENCE = re.compile(r"(?<=[.!?…])\s+|\s[|•·–—]\s|\s-\s(?=\S+(?:\s\S+)?$)")
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|\s(?:[|•·–—]|::)\s|\s-\s(?=\S+(?:\s\S+)?$)")
 _QUOTED = re.compile(r"«[^«»]{3,300}»|“[^“”]{3,300}”|\"[^\"]{3,300}\"")
 _NOT_A_NOTICE = re.compile(
     r"^(?:if|when|whenever|why|how|what|who|which|once|unless|should|to (?:avoid|prevent)|"

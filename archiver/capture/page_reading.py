@@ -66,12 +66,14 @@ _SKIPPED = frozenset({"script", "style", "template", "noscript", "head", "svg", 
 _BLOCKS = frozenset(
     "address article aside blockquote body button caption center dd details dialog div dl dt fieldset figcaption"
     " figure footer form h1 h2 h3 h4 h5 h6 header hr label legend li main nav ol p pre section summary table"
-    " tbody td tfoot th thead tr ul br".split()
+    " tbody td tfoot th thead tr ul".split()
 )
 _HEADINGS = frozenset({"h1", "h2", "h3"})
 _QUOTES = frozenset({"blockquote", "q", "pre", "code", "figcaption", "samp"})
 _MARKED = re.compile(r"captcha|turnstile|challenge|g-recaptcha|px-|cf-", re.IGNORECASE)
-_COMMENT = re.compile(r"(^|[\s_-])(comments?|repl(y|ies)|disqus|discussion|responses)([\s_-]|$)", re.IGNORECASE)
+_COMMENT = re.compile(
+    r"(^|[\s_-])(comments?|repl(y|ies)|disqus|discussion|responses)([\s_-]|$)", re.IGNORECASE
+)
 _CONSENT = re.compile(r"cookie|consent|gdpr", re.IGNORECASE)
 _DIALOG = re.compile(r"(^|[\s_-])(modal|dialog|overlay|popup|paywall)([\s_-]|$)", re.IGNORECASE)
 _ASIDE = re.compile(
@@ -191,7 +193,7 @@ class _Reading:
             if inner is None:
                 self._add(element.tail, around)
                 continue
-            self._add(element.text, inner)
+            self._add("\n" if element.tag == "br" else element.text, inner)
             stack.append((element, around, inner))
             stack.extend((child, inner, None) for child in reversed(element))
         self._flush(outside)
@@ -249,7 +251,12 @@ class _Reading:
             return "dialog"
         if not is_frame and _COMMENT.search(names):
             return "comment"
-        if tag in {"nav", "footer", "aside"} or role in {"navigation", "contentinfo", "complementary", "search"}:
+        if tag in {"nav", "footer", "aside"} or role in {
+            "navigation",
+            "contentinfo",
+            "complementary",
+            "search",
+        }:
             return "aside"
         if tag == "header" and not state.in_main:
             return "aside"

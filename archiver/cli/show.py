@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ from archiver.summary import CaptureSummary, load_record, load_summary
 @click.argument("capture")
 @store_option
 def show(*, capture: str, store_url: str | None, config: Path | None, as_json: bool) -> ExitCode:
-    """Show one capture: outcome, times, and each file with its digest.
+    """Show one capture: outcome and the signals that led to it, times, each file with its digest.
 
     CAPTURE is a capture ID, or as much of its beginning as no other has. With --json the whole
     evidence record is there as well.
@@ -28,15 +29,15 @@ def show(*, capture: str, store_url: str | None, config: Path | None, as_json: b
     store = open_stores(settings_of(config, store=store_url))
     (capture_id,) = full_ids(store, [capture])
     summary = load_summary(store, capture_id)
+    _, data = load_record(store, capture_id)
     if as_json:
-        _, data = load_record(store, capture_id)
         print_json(summary.to_json() | {"record": json.loads(data)})
     else:
-        print_lines(_lines(summary))
+        print_lines(_lines(summary, json.loads(data)["outcome"]))
     return ExitCode.DONE
 
 
-def _lines(summary: CaptureSummary) -> Iterator[str]:
+def _lines(summary: CaptureSummary, outcome: dict[str, Any]) -> Iterator[str]:
     facts = {
         "capture": summary.capture_id,
         "incidents": ", ".join(summary.incident_ids),
@@ -53,6 +54,10 @@ def _lines(summary: CaptureSummary) -> Iterator[str]:
     for name, value in facts.items():
         if value:
             yield f"{name:<13} {clean(value, 300)}"
+        if name == "outcome":
+            yield f"{'confidence':<13} {outcome['confidence_percent']} of 100 (a rank, no probability)"
+            for signal in outcome["signals"]:
+                yield f"{'signal':<13} {clean(signal, 300)}"
     yield ""
     for one in summary.artifacts:
         yield f"{one['path']:<28} {one['role']:<20} {one['bytes']:>12,} bytes"

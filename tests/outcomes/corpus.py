@@ -64,7 +64,9 @@ class LabelledPage:
 def pages() -> tuple[LabelledPage, ...]:
     """Every page, in the order of the files."""
     words = tomllib.loads((HERE / "words.toml").read_text(encoding="utf-8"))
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.ChainableUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.ChainableUndefined
+    )
     skins = environment.get_template("skins.html").module
     found = []
     for file in sorted((HERE / "pages").glob("*.toml")):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.capture.outcome import NOTICE_CHARS, Facts, judge
+from archiver.capture.outcome import CONTENT_CHARS, Facts, judge
 
 URL = "https://news.example/a"
 
@@ -49,7 +49,7 @@ def test_a_short_page_that_is_a_notice_is_told_by_its_words(text, expected):
 )
 def test_an_article_about_a_removal_is_not_a_removal(text):
     """The words of a notice within a page of its own content decide nothing."""
-    assert len(text) > NOTICE_CHARS
+    assert len(text) > CONTENT_CHARS
     assert kind(status=200, text=text) == "captured"
 
 

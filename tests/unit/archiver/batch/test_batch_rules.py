@@ -56,6 +56,7 @@ def test_a_status_without_a_name_is_settled_and_no_answer_is_not():
     """An answer that we have no word for will be the same; a page that never came may come."""
     assert is_settled(Ending("unclear", status=418))
     assert not is_settled(Ending("unclear"))
+    assert not is_settled(Ending("unclear", status=500))
 
 
 def test_what_our_own_guard_refused_is_not_tried_again():
