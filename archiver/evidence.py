@@ -45,7 +45,7 @@ MAX_LISTED = 500
 
 _LOCATION = re.compile(rb"^location:[ \t]*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 _TELLING = re.compile(
-    rb"^(server|link|cf-mitigated|x-amzn-waf-action|x-datadome|www-authenticate|retry-after):[ \t]*([^\r\n]+)",
+    rb"^(server|link|cf-mitigated|x-amzn-waf-action|x-datadome|www-authenticate):[ \t]*([^\r\n]+)",
     re.IGNORECASE | re.MULTILINE,
 )
 _UNITS: dict[str, Literal["bytes", "ms", "px"]] = {"_ms": "ms", "_bytes": "bytes", "_px": "px"}
@@ -150,11 +150,13 @@ class Shown:
     """What the exhibits hold of a page.
 
     Args:
+        answered: The page as it answered.
         text: Visible text.
         markup: The document as the scripts left it, or its beginning.
         is_document: The address brought a file.
     """
 
+    answered: Target
     text: str = ""
     markup: str = ""
     is_document: bool = False
@@ -164,11 +166,11 @@ def facts_to_judge(
     url: str,
     observed: dict[str, Any],
     decoded: Decoded,
-    answered: Target,
     chain: Sequence[Sighting],
     shown: Shown,
 ) -> Facts:
     """Collect what the outcome rules may look at."""
+    answered = shown.answered
     # Where the redirects led is what could be reached or not.
     host = _host(answered.redirects[-1].location if answered.redirects else url)
     failures = [r for r in decoded.refusals if r.host.lower().strip("[]") in {host, _idna(host)}]

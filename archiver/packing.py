@@ -330,9 +330,8 @@ class _Packing:
             self._url,
             observed,
             decoded,
-            shown,
             self._chain,
-            evidence.Shown(text, self._markup(), is_document=self._document is not None),
+            evidence.Shown(shown, text, self._markup(), is_document=self._document is not None),
         )
         finished_at = observed.get("finished_at") or self._last_byte_at(decoded)
         parts = {

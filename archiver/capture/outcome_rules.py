@@ -161,9 +161,10 @@ def find_in_facts(where: Where, values: Iterable[str], status: int | None) -> It
     for value in values:
         for one in _compiled():
             rule = one.rule
-            if where in rule.where and (not rule.status or status in rule.status):
-                if match := one.pattern.search(value):
-                    yield _signal(rule, where, value, match)
+            if where not in rule.where or (rule.status and status not in rule.status):
+                continue
+            if match := one.pattern.search(value):
+                yield _signal(rule, where, value, match)
 
 
 class Worded(msgspec.Struct, frozen=True):

@@ -42,7 +42,8 @@ class PageRead(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         blocks: In document order, the title first.
-        marks: What gives a technique away: ``script ADDRESS``, ``iframe ADDRESS``, ``class NAME``, ``id NAME``.
+        marks: What gives a technique away: ``script ADDRESS``, ``iframe ADDRESS``, ``class NAME`` and the
+            like.
         pictures: Pictures outside menus, dialogs and forms, icons and logos left out.
         players: Videos and audios that have something to play.
         password_fields: Outside menus.
@@ -64,9 +65,10 @@ class PageRead(msgspec.Struct, frozen=True, kw_only=True):
 
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "head", "svg", "option", "datalist", "math"})
 _BLOCKS = frozenset(
-    "address article aside blockquote body button caption center dd details dialog div dl dt fieldset figcaption"
-    " figure footer form h1 h2 h3 h4 h5 h6 header hr label legend li main nav ol p pre section summary table"
-    " tbody td tfoot th thead tr ul".split()
+    {"address", "article", "aside", "blockquote", "body", "button", "caption", "center", "dd", "details"}
+    | {"dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr"}
+    | {"h1", "h2", "h3", "h4", "h5", "h6", "label", "legend", "li", "main", "nav", "ol", "p", "pre"}
+    | {"section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"}
 )
 _HEADINGS = frozenset({"h1", "h2", "h3"})
 _QUOTES = frozenset({"blockquote", "q", "pre", "code", "figcaption", "samp"})
@@ -80,6 +82,14 @@ _ASIDE = re.compile(
     r"(^|[\s_-])(sidebar|related|recommend\w*|newsletter|breadcrumbs?|share|tags|menu|banner|promo|footer|navbar)([\s_-]|$)",
     re.IGNORECASE,
 )
+_NAMED: tuple[tuple[Place, re.Pattern[str]], ...] = (
+    ("aside", _CONSENT),
+    ("comment", _COMMENT),
+    ("aside", _ASIDE),
+    ("dialog", _DIALOG),
+)
+_FRAMES = frozenset({"html", "body", "main", "article"})
+_ASIDE_ROLES = frozenset({"navigation", "contentinfo", "complementary", "search"})
 _POST = re.compile(r"(^|[\s_-])(message|post|entry|tweet|story|article)([\s_-]|$)", re.IGNORECASE)
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _ICON = re.compile(r"logo|icon|avatar|emoji|spacer|pixel|captcha|loader|^data:|\.svg", re.IGNORECASE)
@@ -151,6 +161,24 @@ def _parsed(markup: str) -> Any:
         return html.document_fromstring(clean.encode(), parser=html.HTMLParser(encoding="utf-8"))
     except (etree.LxmlError, ValueError, AssertionError):  # nothing in it that could be a document
         return None
+
+
+def _by_role(element: Any, tag: str, role: str) -> Place | None:
+    """Tell the place of an element by what it is."""
+    if role in {"dialog", "alertdialog"} or element.get("aria-modal") == "true" or tag == "dialog":
+        about_consent = _CONSENT.search(
+            f"{element.get('class')} {element.get('id')} {element.get('aria-label')}"
+        )
+        return "aside" if about_consent else "dialog"
+    return "aside" if tag in {"nav", "footer", "aside"} or role in _ASIDE_ROLES else None
+
+
+def _by_name(names: str) -> Place | None:
+    """Tell the place of an element by the names that its author gave it."""
+    for place, pattern in _NAMED:
+        if pattern.search(names):
+            return place
+    return None
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -242,28 +270,13 @@ class _Reading:
     def _place(self, element: Any, tag: str, state: _State) -> Place:
         if state.place in {"aside", "comment", "quote"}:
             return state.place
-        names = f"{element.get('class') or ''} {element.get('id') or ''}"[:500]
         role = (element.get("role") or "").lower()
-        is_frame = tag in {"html", "body", "main", "article"}
-        if not is_frame and _CONSENT.search(names):
-            return "aside"
-        if role in {"dialog", "alertdialog"} or element.get("aria-modal") == "true" or tag == "dialog":
-            return "dialog"
-        if not is_frame and _COMMENT.search(names):
-            return "comment"
-        if tag in {"nav", "footer", "aside"} or role in {
-            "navigation",
-            "contentinfo",
-            "complementary",
-            "search",
-        }:
-            return "aside"
+        names = f"{element.get('class') or ''} {element.get('id') or ''}"[:500]
+        set_apart = _by_role(element, tag, role) or (None if tag in _FRAMES else _by_name(names))
+        if set_apart is not None:
+            return set_apart
         if tag == "header" and not state.in_main:
             return "aside"
-        if not is_frame and _ASIDE.search(names):
-            return "aside"
-        if not is_frame and _DIALOG.search(names):
-            return "dialog"
         if tag in _QUOTES:
             return "quote"
         if state.place in {"post", "dialog"}:
@@ -271,9 +284,7 @@ class _Reading:
         is_post = tag == "article" or role == "article" or (tag != "body" and _POST.search(names))
         if is_post and next(element.iter("time"), None) is not None:
             return "post"
-        if tag in _HEADINGS or role == "heading":
-            return "heading"
-        return state.place
+        return "heading" if tag in _HEADINGS or role == "heading" else state.place
 
     def _head(self, head: Any) -> None:
         title = head.find("title")
@@ -289,14 +300,7 @@ class _Reading:
 
     def _note(self, element: Any, tag: str, state: _State) -> None:
         if len(self.marks) < MAX_MARKS:
-            if tag in {"script", "iframe", "frame", "img", "form"}:
-                address = element.get("src") or element.get("action") or ""
-                if address and not address.startswith("data:"):
-                    self.marks.append(f"{tag} {address[:300]}")
-            for name in ("class", "id"):
-                value = element.get(name)
-                if value and _MARKED.search(value):
-                    self.marks.append(f"{name} {value[:120]}")
+            self._mark(element, tag)
         if state.place == "aside":
             return
         if tag == "input" and (element.get("type") or "").lower() == "password":
@@ -307,6 +311,16 @@ class _Reading:
             self.pictures += not _is_small(element)
         if tag in {"video", "audio"}:
             self.players += element.get("src") is not None or element.find("source") is not None
+
+    def _mark(self, element: Any, tag: str) -> None:
+        if tag in {"script", "iframe", "frame", "img", "form"}:
+            address = element.get("src") or element.get("action") or ""
+            if address and not address.startswith("data:"):
+                self.marks.append(f"{tag} {address[:300]}")
+        for name in ("class", "id"):
+            value = element.get(name)
+            if value and _MARKED.search(value):
+                self.marks.append(f"{name} {value[:120]}")
 
     def _note_hidden(self, element: Any) -> None:
         # A refresh within noscript is how some filters give themselves away.

@@ -1,7 +1,7 @@
-"""The labelled pages: what a server answered and a browser showed, each with the outcome that a person gave it.
+"""The labelled pages: what a server answered and a browser showed, each with the outcome a person gave it.
 
-The pages were written from how real notices are described in public, before the rules were tuned; no page is a
-copy of a real one. ``pages/*.toml`` holds what sets a page apart, ``skins.html`` and ``words.toml`` what
+The pages were written from how real notices are described in public, before the rules were tuned; none is
+a copy of a real one. ``pages/*.toml`` holds what sets a page apart, ``skins.html`` and ``words.toml`` what
 pages of its sort carry besides.
 """
 
@@ -19,11 +19,10 @@ from urllib.parse import urlsplit
 import jinja2
 
 HERE = Path(__file__).parent
-_KNOWN = {
-    "name", "label", "why", "hard", "lang", "skin", "url", "final", "via", "status", "headers", "title", "h", "p",
-    "brand", "byline", "small", "figure", "comments", "dialog", "form", "action", "links", "extra", "head", "icon",
-    "cookie", "load_error", "network", "crashed", "guarded", "document",
-}  # fmt: skip
+_KNOWN = frozenset(
+    "name label why hard lang skin url final via status headers title h p brand byline small figure comments"  # noqa: SIM905
+    " dialog form action links extra head icon cookie load_error network crashed guarded document".split()
+)
 
 
 @dataclass(frozen=True)
