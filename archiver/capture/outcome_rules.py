@@ -191,16 +191,15 @@ def find_in_blocks(blocks: Sequence[Block], host: str) -> list[Worded]:
         searched += len(block.text)
         if searched > MAX_SEARCHED_CHARS:
             break
-        for at, sentence in enumerate(sentences(block.text)):
+        for at, (sentence, chars) in enumerate(sentences(block.text)):
             found += [
-                Worded((number, at), len(sentence), signal)
-                for signal in _in_sentence(sentence, block.place, host)
+                Worded((number, at), chars, signal) for signal in _in_sentence(sentence, block.place, host)
             ]
     return found
 
 
-def sentences(text: str) -> Iterator[str]:
-    """Split a block into sentences, each without what it quotes from others."""
+def sentences(text: str) -> Iterator[tuple[str, int]]:
+    """Split a block into sentences, clipped and without what they quote from others, each with its length."""
     for part in _SENTENCE.split(text):
         sentence = part.strip()[:MAX_SENTENCE_CHARS]
         quoted = sum(len(match[0]) for match in _QUOTED.finditer(sentence))
@@ -209,12 +208,12 @@ def sentences(text: str) -> Iterator[str]:
         elif quoted:
             continue
         if sentence:
-            yield sentence
+            yield sentence, len(part)
 
 
 def _without_quotation(match: re.Match[str]) -> str:
     # A name in quotation marks is part of the sentence, what somebody said is not.
-    return match[0] if len(match[0].split()) < 4 and "." not in match[0] else "«»"
+    return match[0] if len(match[0].split()) < 3 and "." not in match[0] else "«»"
 
 
 def _in_sentence(sentence: str, place: str, host: str) -> Iterator[Signal]:

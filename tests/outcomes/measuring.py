@@ -27,6 +27,9 @@ def facts_of(page: LabelledPage) -> Facts:
     )
 
 
+FLOOR = 0.95
+
+
 @dataclass(frozen=True)
 class Measured:
     """One part of the corpus, judged."""
@@ -64,4 +67,8 @@ def tuning() -> Measured:
 
 
 def held_back() -> Measured:
-    return measure(page for page in pages() if page.held_back)
+    return measure(page for page in pages() if page.held_back and not page.later)
+
+
+def later() -> Measured:
+    return measure(page for page in pages() if page.later)

@@ -14,9 +14,39 @@ from manifests.record_types import as_line
 MIB = 1024 * 1024
 WORDS = st.sampled_from(
     [
-        *("this post has been removed", "доступ к сайту ограничен", "бұл жазба жойылды", "log in to continue", "404"),
-        *("<h1>", "</h1>", "<p>", "<div class=comment>", "<article>", "<time>", "«", "»", '"', "?", ".", " if ", "\n"),
-        *("<form><input type=password>", "<!--", "]]>", "<svg>", "&#0;", "\ud800", "\x00", "қол жеткізу", "суд"),
+        *(
+            "this post has been removed",
+            "доступ к сайту ограничен",
+            "бұл жазба жойылды",
+            "log in to continue",
+            "404",
+        ),
+        *(
+            "<h1>",
+            "</h1>",
+            "<p>",
+            "<div class=comment>",
+            "<article>",
+            "<time>",
+            "«",
+            "»",
+            '"',
+            "?",
+            ".",
+            " if ",
+            "\n",
+        ),
+        *(
+            "<form><input type=password>",
+            "<!--",
+            "]]>",
+            "<svg>",
+            "&#0;",
+            "\ud800",
+            "\x00",
+            "қол жеткізу",
+            "суд",
+        ),
     ]
 )
 MARKUP = st.lists(WORDS, max_size=60).map(" ".join) | st.text(max_size=400)
@@ -74,11 +104,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_page_keeps_the_rules_busy(name):
-    """A megabyte made to be slow takes less processor time than a hundred times an ordinary page of the same kind.
-
-    Time is measured in the processor's own, against a page of fixed size in the same run.
-    """
-    ordinary = "<p>Доступ к сайту ограничен по решению суда на основании закона о связи. " * (MAX_SEARCHED_CHARS // 70)
+    """A megabyte made to be slow costs the processor less than a hundred ordinary pages in the same run."""
+    ordinary = "<p>Доступ к сайту ограничен по решению суда на основании закона о связи. " * (
+        MAX_SEARCHED_CHARS // 70
+    )
     hostile = HOSTILE[name]
     baseline = max(_cost(ordinary, ordinary), 0.002)
     assert _cost(hostile, hostile) < 100 * baseline
