@@ -120,7 +120,9 @@ def test_show_takes_the_beginning_of_an_id(call, stored):
     shown = json.loads(out)
     assert code == ExitCode.DONE
     assert shown["capture_id"] == shown["record"]["capture_id"] == capture_id(1)
-    assert "sha256" in call("show", capture_id(1))[1]
+    told = call("show", capture_id(1))[1]
+    assert "sha256" in told
+    assert "90 of 100" in told
 
 
 @pytest.mark.parametrize("asked", ["2026", "20270101t000000z-7f3k2m9qx4", "", "x", "../captures", "%"])
