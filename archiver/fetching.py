@@ -12,10 +12,46 @@ from storage.errors import DigestMismatch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from manifests.record import EvidenceRecord
+    from archiver.summary import CaptureSummary
+    from manifests.record import Artifact, EvidenceRecord
     from storage.interface import Store
 
 CHUNK_BYTES = 256 * 1024
+
+
+def text_of(store: Store, summary: CaptureSummary, limit: int) -> str:
+    """Return the beginning of a capture's visible text, unchecked; empty when there is none in clear.
+
+    Args:
+        store: Where it lies.
+        summary: Of the capture.
+        limit: Characters at most.
+    """
+    path = next((one["path"] for one in summary.artifacts if one["role"] == "text"), "")
+    if not path or path.endswith(".age"):
+        return ""
+    with store.open(f"{capture_prefix(summary.capture_id)}{path}", length=4 * limit) as file:
+        return file.read().decode("utf-8", "replace")[:limit]
+
+
+def read_artifact(store: Store, record: EvidenceRecord, artifact: Artifact, limit: int) -> bytes:
+    """Return the bytes of an artefact, checked against its record.
+
+    Raises:
+        UsageError: E165, it is longer than *limit* bytes.
+        DigestMismatch: E118, it is not what the record states.
+        StoreError: It cannot be read.
+    """
+    with store.open(capture_prefix(record.capture_id) + artifact.path, length=limit + 1) as source:
+        data = source.read()
+    if len(data) > limit:
+        raise UsageError(
+            f"capture {record.capture_id}: file {artifact.path}: expected at most {limit} bytes, got more",
+            code="E165",
+        )
+    if (got := hashlib.sha256(data).hexdigest()) != artifact.sha256:
+        raise _another(record, artifact.path, artifact.sha256, got)
+    return data
 
 
 def fetch_artifact(store: Store, record: EvidenceRecord, role: str, folder: Path) -> Path:
@@ -40,11 +76,14 @@ def fetch_artifact(store: Store, record: EvidenceRecord, role: str, folder: Path
         while piece := source.read(CHUNK_BYTES):
             target.write(piece)
             digest.update(piece)
-    if digest.hexdigest() != found.sha256:
-        raise DigestMismatch(
-            f"capture {record.capture_id}: file {found.path}: expected sha256 {found.sha256}, "
-            f"got {digest.hexdigest()}",
-            code="E118",
-            hint="run `archiver verify` on this capture",
-        )
+    if (got := digest.hexdigest()) != found.sha256:
+        raise _another(record, found.path, found.sha256, got)
     return path
+
+
+def _another(record: EvidenceRecord, path: str, expected: str, got: str) -> DigestMismatch:
+    return DigestMismatch(
+        f"capture {record.capture_id}: file {path}: expected sha256 {expected}, got {got}",
+        code="E118",
+        hint="run `archiver verify` on this capture",
+    )

@@ -39,6 +39,7 @@ COMMANDS = {
     "open": "open:open_capture",
     "verify": "verify:verify",
     "compare": "compare:compare_vantages",
+    "diff": "diff:diff",
     "crosscheck": "crosscheck:crosscheck",
     "replay-check": "replay_check:replay_check",
     "seal": "seal:seal",
@@ -58,6 +59,7 @@ COMMANDS = {
     "hold": "hold:hold",
     "release": "hold:release",
     "delete": "hold:delete",
+    "watch": "watch:watch",
     "doctor": "doctor:doctor",
 }
 """Name of each command, and its module and name in ``archiver.cli``."""

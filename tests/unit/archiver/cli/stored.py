@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import blake3
+import msgspec
 
 from manifests.codec import encode
 from manifests.record import Outcome, RegisterCell, RegisterRow, Seed, Target
@@ -39,7 +40,14 @@ class Stored:
 
 
 def put(
-    root: Path, number: int, *, incident="KZ-1", url="https://a.test/", kind="captured", title="Title"
+    root: Path,
+    number: int,
+    *,
+    incident="KZ-1",
+    url="https://a.test/",
+    kind="captured",
+    title="Title",
+    vantage=None,
 ) -> None:
     store = FolderStore(root)
     one = capture_id(number)
@@ -52,6 +60,7 @@ def put(
         seed=Seed(url=url, row=row),
         target=Target(url=url, final_url=url, http_status=200, title=title),
         outcome=Outcome(kind=kind, reason="the page answered", confidence_percent=90),
+        environment=msgspec.structs.replace(record().environment, vantage=vantage),
         artifacts=(
             listed("screenshot-full.png", "screenshot-full", "image/png", PNG),
             listed("dom.html", "dom", "text/html", HTML, holds_secrets=True),

@@ -1,0 +1,1 @@
+"""Watching: what became of captured pages afterwards."""
