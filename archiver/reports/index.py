@@ -23,6 +23,9 @@ import jinja2
 from markupsafe import Markup
 
 from archiver.errors import ArchiverError
+from archiver.reports.figures import MAX_LABEL_CHARS, timeline
+from archiver.reports.report_model import Link, Sight
+from archiver.reports.words import words_of
 from archiver.summary import CaptureSummary
 from manifests.findings import shown
 
@@ -137,10 +140,12 @@ def index_html(
         further: Links of the caller's own, put beside those to the files.
     """
     groups: dict[str, list[Entry]] = {}
+    of_incident: dict[str, list[CaptureSummary]] = {}
     for summary in sorted(captures, key=lambda one: (one.started_at, one.capture_id)):
         entry = _entry(summary, link_base.rstrip("/"), zone)
         for incident in summary.incident_ids or (NO_INCIDENT,):
             groups.setdefault(shown(incident), []).append(entry)
+            of_incident.setdefault(shown(incident), []).append(summary)
     style = (resources.files("archiver.reports") / "templates" / "index.css").read_text("utf-8")
     return _template().render(
         groups=sorted(groups.items(), key=lambda group: _natural(group[0])),
@@ -149,10 +154,43 @@ def index_html(
         count=len(captures),
         made_at=_utc(made_at.isoformat()),
         further=further,
+        timelines={name: Markup(_timeline(name, of_one)) for name, of_one in of_incident.items()},  # noqa: S704  escaped there
         # Both are our own text, and the policy names the style by the digest of exactly these bytes.
         style=Markup(style),  # noqa: S704
         policy=_policy(style, link_base),
     )
+
+
+def _timeline(incident: str, captures: Sequence[CaptureSummary]) -> str:
+    """Draw what became of each page, one row a URL and vantage; empty when nothing was seen twice.
+
+    Args:
+        incident: Its ID, as shown.
+        captures: Oldest first.
+    """
+    rows: dict[tuple[str, str], list[Sight]] = {}
+    for one in captures:
+        moment = _moment(one.started_at)
+        if moment is not None and moment.tzinfo is not None:
+            at = moment.astimezone(UTC).isoformat()
+            sight = Sight(one.capture_id, at, one.outcome, vantage=one.vantage)
+            rows.setdefault((one.url, one.vantage), []).append(sight)
+    if all(len(sights) < 2 for sights in rows.values()):
+        return ""
+    has_places = len({vantage for _, vantage in rows}) > 1
+    links = [
+        Link(url, _row_name(url, vantage if has_places else ""), sights=tuple(sights))
+        for (url, vantage), sights in sorted(rows.items(), key=lambda row: _natural("\0".join(row[0])))
+    ]
+    return timeline(links, f"{incident}: what became of each page", words_of("en"))
+
+
+def _row_name(url: str, vantage: str) -> str:
+    """Name a row by the end of its address, which tells the posts of one page apart."""
+    place = f" ({shown(vantage, 12)})" if vantage else ""
+    address = shown(url.partition("://")[2] or url, MAX_URL_CHARS)
+    room = MAX_LABEL_CHARS - len(place)
+    return (address if len(address) <= room else f"…{address[-(room - 1) :]}") + place
 
 
 @functools.cache

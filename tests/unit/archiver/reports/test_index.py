@@ -243,3 +243,45 @@ def test_a_folder_that_is_not_there_is_an_error_with_a_hint(tmp_path):
     with pytest.raises(IndexNotWritten, match=r"index index\.html: not written: .* \[E290\]") as caught:
         render_index([], tmp_path / "missing" / "index.html", ".")
     assert caught.value.hint
+
+
+def page(*captures: CaptureSummary) -> str:
+    return index_html(captures, "archive", made_at=MADE_AT, zone=ALMATY)
+
+
+def seen(url: str, day: int, outcome: str, vantage: str = "") -> CaptureSummary:
+    return replace(
+        CAPTURE,
+        capture_id=f"202611{day:02}t081203z-7f3k2m9qx4",
+        url=url,
+        outcome=outcome,
+        vantage=vantage,
+        started_at=f"2026-11-{day:02}T08:12:03.120Z",
+    )
+
+
+def test_posts_that_vanish_on_one_day_and_return_on_another_are_seen_at_a_glance():
+    """One row a URL, a bar for each capture, in the order of the numbers in the addresses."""
+    posts = [f"https://page.example/wall/{number}" for number in range(57)]
+    days = [(3, "captured"), (9, "removed"), (20, "captured")]
+    text = page(*[seen(url, day, outcome) for url in posts for day, outcome in days])
+    drawing = text[text.index("<svg") : text.index("</svg>")]
+    assert drawing.count('fill="url(#gone)"') == 57 + 1  # and the legend
+    assert drawing.count('fill="url(#present)"') == 2 * 57 + 1
+    assert drawing.index("wall/9<") < drawing.index("wall/10<")
+
+
+def test_a_timeline_is_drawn_only_where_something_was_seen_twice():
+    """A row of single dots says nothing; a time that is none is left out and breaks nothing."""
+    assert "<svg" not in page(seen("https://a.test/", 3, "captured"), seen("https://b.test/", 9, "removed"))
+    broken = replace(seen("https://a.test/", 4, "captured"), started_at="yesterday")
+    assert "<svg" not in page(seen("https://a.test/", 3, "captured"), broken)
+
+
+def test_a_row_says_from_where_when_there_are_several_places_and_runs_nothing():
+    """The same page from two places is two rows; a hostile address stays text."""
+    evil = "https://a.test/<script>alert(1)</script>"
+    text = page(*[seen(evil, day, "captured", place) for day in (3, 4) for place in ("kz", "de")])
+    assert "(kz)" in text
+    assert "(de)" in text
+    assert "<script" not in text
