@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 UNPRIVILEGED_UID = 61184
 """First of the range that systemd keeps for services without a passwd entry; nobody logs in with it."""
 
+_NOT_WANTED = ["--disable-ipc-flooding-protection"]
+"""Playwright's, not a visitor's: without it one page that renames itself in a loop freezes all others."""
+
 _HOME_PREFIX = "archiver-browser-"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _DEBIAN_BINARY = Path("/usr/lib/chromium/chromium")
@@ -333,6 +336,7 @@ async def launch(
             chromium_sandbox=True,
             headless=headless,
             args=arguments,
+            ignore_default_args=_NOT_WANTED,
             env=home.environment() | ({} if headless else _display(home)),
             handle_sigint=False,
             handle_sigterm=False,

@@ -71,9 +71,9 @@ PAGES: dict[str, bytes] = {
     "/memory": page(
         "const held = []; while (true) { const a = new Uint8Array(16 << 20); a.fill(7); held.push(a) }"
     ),
-    "/elements": page(body="<b>x</b>" * 1_000_000),
+    "/elements": page(body="<b>x</b>" * 500_000),
     "/inline": page(
-        "onload = () => document.title = document.body.innerHTML.length", "<!--" + "d" * 30 * MIB + "-->"
+        "onload = () => document.title = document.body.innerHTML.length", "<!--" + "d" * 10 * MIB + "-->"
     ),
     "/downloads": page("setInterval(() => location.href = '/zip?' + Math.random(), 100)"),
     "/long-address": page("history.replaceState(0, '', '?' + 'x'.repeat(1_900_000))"),
@@ -154,11 +154,6 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(1024):
             self.wfile.write(zeros)
 
-    def _fifty(self) -> None:
-        self._begin("text/plain", 50 * MIB)
-        for _ in range(50):
-            self.wfile.write(b"fifty megabytes of text\n" * 43_690 + b"sixteen bytes, \n")
-
     def _brotli(self) -> None:
         self._answer("text/plain", self.server.brotli_bomb, Content_Encoding="br")
 
@@ -180,7 +175,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.ended = threading.Event()
         self.brotli_bomb = brotli.compress(b"\0" * BOMB_BYTES, quality=3)
-        self.gzip_bomb = gzip.compress(page() + b" " * BOMB_BYTES, 6)
+        self.gzip_bomb = gzip.compress(page() + b" " * (BOMB_BYTES // 4), 6)
         self.zip_bomb = zip_bomb()
 
     @property
