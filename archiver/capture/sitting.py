@@ -282,5 +282,6 @@ class Sitting:
             self.notes.over(limit, f"scripts: stopped, the page gave no answer for {allowed} ms ({name})")
         taken = await self.brake.stop()
         if not taken:
+            self.notes.over(limit, f"{name}: expected the browser to stop the page, got no answer")
             self.unanswered = MAX_UNANSWERED
         return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -15,6 +16,13 @@ from typing import Any
 
 import pytest
 
+from archiver.capture.browser import find_browser
+from archiver.capture.limits import Limits, View
+from archiver.capture.recorder.guard import RelayPolicy
+from archiver.capture.rig import Rigs, describe, policy_for
+from archiver.capture.session import Job
+from archiver.capture.session import capture as take
+from archiver.spool import Spool
 from tests.browser.conftest import Bench
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("isolation")]
@@ -91,6 +99,14 @@ await tell();
 await fetch("/done", {method: "POST"});
 </script>"""
 
+GRANTED = """<h1>granted</h1><img src="/wait"><script type="module">
+await fetch("/granted", {method: "POST", body: ""});
+const state = async (name) => (await navigator.permissions.query({name})).state;
+const states = [await state("notifications"), await state("geolocation")];
+await fetch("/told", {method: "POST", body: JSON.stringify(states)});
+await fetch("/done", {method: "POST", body: ""});
+</script>"""
+
 UNREACHABLE = (
     *("file:///etc/passwd", "file:///proc/self/environ", "chrome://version/", "chrome://settings/"),
     *("chrome://crash/", "devtools://devtools/bundled/inspector.html", "view-source:http://localhost/told"),
@@ -116,6 +132,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/done":
             self.server.done.set()
+        elif self.path == "/granted":
+            self.server.asks.set()
+            self.server.granted.wait(60)
         else:
             self.server.told.append(json.loads(body))
         self._answer(204, b"", "text/plain")
@@ -135,6 +154,8 @@ class Handler(BaseHTTPRequestHandler):
             elif path == "/file.zip":
                 fields = {"Content_Disposition": "attachment; filename=file.zip"}
                 self._answer(200, b"PK\x03\x04 rest", "application/zip", **fields)
+            elif path == "/permissions":
+                self._answer(200, GRANTED.encode(), "text/html")
             elif path.startswith("/reach"):
                 self._answer(200, (REACH % json.dumps(UNREACHABLE)).encode(), "text/html")
             else:
@@ -153,7 +174,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def origin() -> Iterator[ThreadingHTTPServer]:
     server = Server(("127.0.0.1", 0), Handler)
-    server.told, server.asked, server.done = [], [], threading.Event()
+    server.told, server.asked = [], []
+    server.done, server.asks, server.granted = threading.Event(), threading.Event(), threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -188,6 +210,29 @@ def test_the_next_capture_finds_nothing_of_the_last(bench: Bench, origin: Thread
     assert not any("If-None-Match" in one for one in pictures)
     zips = [path for path, _ in origin.asked if path == "/file.zip"]
     assert len(zips) >= 1, "a download is taken, into a folder that goes with the browser"
+
+
+async def test_a_permission_of_one_capture_is_none_of_the_next(tmp_path: Path, origin: ThreadingHTTPServer):
+    """What was granted to a page is asked for anew when the same browser captures it again."""
+    executable = find_browser(None)
+    facts = describe(executable, tmp_path, View(), "")
+    async with Rigs(executable, facts, View(), (), limits=Limits(), cache=tmp_path) as rigs:
+        for number in range(2):
+            async with rigs.one() as rig:
+                spool = Spool.create(tmp_path / "spool", f"20260101t00000{number}z-aaaaaaaaaa", {})
+                url = f"http://localhost:{origin.server_port}/permissions"
+                policy = policy_for(rig, RelayPolicy(allow_private=True))
+                capturing = asyncio.create_task(take(rig, Job(spool, url, View(), Limits(), policy)))
+                assert await asyncio.to_thread(origin.asks.wait, 60)
+                if number == 0:  # as if someone had answered the question
+                    (context,) = rig.browser.contexts
+                    await context.grant_permissions(["notifications", "geolocation"])
+                    origin.granted.set()
+                await capturing
+                spool.let_go()
+    first, second = origin.told
+    assert first == ["granted", "granted"]
+    assert "granted" not in second
 
 
 def test_a_page_reaches_nothing_of_the_machine(bench: Bench, origin: ThreadingHTTPServer):

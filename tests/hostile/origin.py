@@ -8,7 +8,7 @@ import io
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import brotli
@@ -76,10 +76,11 @@ PAGES: dict[str, bytes] = {
         "onload = () => document.title = document.body.innerHTML.length", "<!--" + "d" * 10 * MIB + "-->"
     ),
     "/downloads": page("setInterval(() => location.href = '/zip?' + Math.random(), 100)"),
-    "/long-address": page("history.replaceState(0, '', '?' + 'x'.repeat(1_900_000))"),
+    "/long-address": page("history.replaceState(0, '', '?' + 'x'.repeat(200_000))"),
     "/bad-redirects": page(
         body="".join(f"<img src='/bad-redirect?{number}'>" for number in range(len(BAD_LOCATIONS)))
     ),
+    "/killed": page(body="<img src='/kill-me'>"),
     "/tall": page(body="<div style='height: 500000px'></div>"),
 }
 
@@ -154,6 +155,18 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(1024):
             self.wfile.write(zeros)
 
+    def _inline_data(self) -> None:
+        """A picture of 300 MB within the address of a picture."""
+        self._begin("text/html")
+        self.wfile.write(page() + b"<img src='data:image/png;base64,iVBORw0K")
+        for _ in range(300):
+            self.wfile.write(b"A" * MIB)
+        self.wfile.write(b"'><p>last words of the page")
+
+    def _kill_me(self) -> None:
+        self.server.kill()
+        self._missing()
+
     def _brotli(self) -> None:
         self._answer("text/plain", self.server.brotli_bomb, Content_Encoding="br")
 
@@ -174,6 +187,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.ended = threading.Event()
+        self.kill: Callable[[], None] = lambda: None
         self.brotli_bomb = brotli.compress(b"\0" * BOMB_BYTES, quality=3)
         self.gzip_bomb = gzip.compress(page() + b" " * (BOMB_BYTES // 4), 6)
         self.zip_bomb = zip_bomb()

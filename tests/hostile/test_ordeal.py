@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from archiver.capture.processes import process_tree
 from examples.sites import Sites
 from tests.browser.conftest import Bench
 from tests.hostile.origin import MARK, MIB, PAGES, Server, zip_bomb
+from tests.hostile.undergo import OUR_MEMORY_BYTES, Run, commands, host_url, undergo
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("ordeal"), pytest.mark.timeout(900)]
 
@@ -42,8 +38,7 @@ BUDGETS = {
     "PROCESS_THREADS": 50,
 }
 OTHERS = ("/redirects", "/stream", "/drip", "/gigabyte", "/brotli", "/gzip", "/zip")
-ALL = (*PAGES, *OTHERS, "/ok?last")
-OUR_MEMORY_BYTES = 150 * MIB
+ALL = (*(path for path in PAGES if path != "/killed"), *OTHERS, "/ok?last")
 
 
 @dataclass
@@ -52,24 +47,22 @@ class Ordeal:
 
     Args:
         bench: Its store.
-        captures: By path of the page.
-        told: What the command printed.
-        stderr: Likewise.
-        peak_bytes: Most memory that any of our own processes held.
+        run: What the command made and took.
         temporary: Its temporary folder.
         asked: What the server was asked for, with the request's header fields.
         left: Processes that still name its folders after its end.
     """
 
     bench: Bench
-    captures: dict[str, dict[str, Any]]
-    told: dict[str, Any]
-    stderr: str
-    peak_bytes: dict[str, int]
+    run: Run
     temporary: Path
     asked: list[tuple[str, dict[str, str]]]
     left: dict[int, str]
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def captures(self) -> dict[str, dict[str, Any]]:
+        return self.run.captures
 
     def record(self, path: str) -> dict[str, Any]:
         if path not in self.records:
@@ -80,39 +73,6 @@ class Ordeal:
         return {limit["name"] for limit in self.record(path)["limits"] if limit["reached"]}
 
 
-def commands() -> dict[int, str]:
-    """Command lines of all processes."""
-    lines = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-            lines[int(entry.name)] = line.decode("latin-1")
-    return lines
-
-
-def kind_of(line: str) -> str | None:
-    """Which of our own processes this is; the browser and Playwright's driver are others' programs."""
-    if "recorder.relay" in line:
-        return "relay"
-    if "spawn_main" in line:
-        return "packer"
-    return "main" if "archiver capture" in line else None
-
-
-def watch(root: int, peak: dict[str, int], ended: threading.Event) -> None:
-    while not ended.wait(0.25):
-        lines = commands()
-        for pid, line in ((pid, lines[pid]) for pid in process_tree(root) if pid in lines):
-            if kind := kind_of(line):
-                try:
-                    status = Path(f"/proc/{pid}/status").read_text()
-                except OSError:
-                    continue
-                if "VmHWM:" in status:
-                    kib = int(status.split("VmHWM:")[1].split()[0])
-                    peak[kind] = max(peak.get(kind, 0), kib * 1024)
-
-
 @pytest.fixture(scope="module")
 def ordeal(tmp_path_factory: pytest.TempPathFactory, sites: Sites, origin: Server) -> Iterator[Ordeal]:
     # The browser's user must be able to enter it, which it cannot where pytest keeps its folders.
@@ -120,35 +80,11 @@ def ordeal(tmp_path_factory: pytest.TempPathFactory, sites: Sites, origin: Serve
         Path(temporary).chmod(0o755)
         extra = {f"ARCHIVER_LIMITS_{name}": str(value) for name, value in BUDGETS.items()}
         bench = Bench(tmp_path_factory.mktemp("ordeal"), sites, extra | {"TMPDIR": temporary})
-        rule = f"*.hostile.example:80:127.0.0.1:{origin.server_port}"
-        words = ["--incident", "T-1", "--resolve", rule, "--allow-private-network", "--jobs", "2"]
-        command = bench.command("capture", *map(host_url, ALL), *words)
-        peak: dict[str, int] = {}
-        ended = threading.Event()
-        with subprocess.Popen(
-            command, env=bench.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as run:
-            watcher = threading.Thread(target=watch, args=(run.pid, peak, ended))
-            watcher.start()
-            try:
-                out, err = run.communicate(timeout=800)
-            finally:
-                ended.set()
-                watcher.join()
-                run.kill()
-        told = json.loads(out)
-        by_url = {one["url"]: one for one in told["captures"]}
-        captures = {path: by_url[host_url(path)] for path in ALL if host_url(path) in by_url}
+        run = undergo(bench, origin, *ALL, jobs=2)
         left = {
             pid: line for pid, line in commands().items() if temporary in line or str(bench.folder) in line
         }
-        yield Ordeal(bench, captures, told, err, peak, Path(temporary), list(origin.asked), left)
-
-
-def host_url(path: str) -> str:
-    """Each page has a host of its own, so that the run need not be polite to any of them."""
-    name = path.strip("/?").replace("?", "-")
-    return f"http://{name}.hostile.example{path}"
+        yield Ordeal(bench, run, Path(temporary), list(origin.asked), left)
 
 
 PICTURES = {"screenshot-viewport", "screenshot-full", "dom", "text", "pdf"}
@@ -179,12 +115,12 @@ ENDS: dict[str, tuple[set[str], bool]] = {
 
 def test_every_page_becomes_a_capture_with_what_was_received(ordeal: Ordeal):
     """None of the pages stops the run; each has its response on record, and nothing failed to be stored."""
-    assert set(ordeal.captures) == set(ALL), ordeal.stderr[-2000:]
-    assert [problem for problem in ordeal.told["problems"] if problem["kind"] == "failure"] == []
+    assert set(ordeal.captures) == set(ALL), ordeal.run.stderr[-2000:]
+    assert [problem for problem in ordeal.run.told["problems"] if problem["kind"] == "failure"] == []
     for path in ALL:
         assert ordeal.record(path)["recording"]["response_count"] >= 1, path
         assert ordeal.record(path)["recording"]["missing"] == [], path
-    assert "Traceback" not in ordeal.stderr
+    assert "Traceback" not in ordeal.run.stderr
 
 
 # A busy machine may end a page by one of these before it comes to the budget that it is made for.
@@ -244,7 +180,7 @@ def test_exhibits_are_of_one_document(ordeal: Ordeal):
 
 
 def test_an_address_without_end_is_left_out(ordeal: Ordeal):
-    """A script can give its page an address of 2 MB; the record stays small, and says so."""
+    """A script can give its page an address without end; the record stays small, and says so."""
     record = ordeal.record("/long-address")
     assert "address" in {missing["part"] for missing in record["completeness"]["missing"]}
     assert record["target"]["final_url"] is None
@@ -281,8 +217,8 @@ def test_every_capture_ends_in_time(ordeal: Ordeal):
 
 def test_our_own_memory_stays_small(ordeal: Ordeal):
     """Bombs and bodies of 50 MB and more pass through without ever standing in our memory."""
-    assert ordeal.peak_bytes.keys() == {"main", "packer", "relay"}
-    assert {who: peak for who, peak in ordeal.peak_bytes.items() if peak > OUR_MEMORY_BYTES} == {}
+    assert ordeal.run.peak_bytes.keys() == {"main", "packer", "relay"}
+    assert {who: peak for who, peak in ordeal.run.peak_bytes.items() if peak > OUR_MEMORY_BYTES} == {}
 
 
 def test_nothing_is_left_behind(ordeal: Ordeal):
