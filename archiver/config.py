@@ -30,7 +30,9 @@ MAX_CONFIG_BYTES = 256 * 1024
 MAX_MS = 24 * 3600 * 1000
 FILE_NAME = "archiver.toml"
 PREFIX = "ARCHIVER_"
-NOT_SETTINGS = frozenset({"CONFIG", "DEBUG", "KEY_PASSPHRASE", "SESSION_PASSPHRASE"})
+NOT_SETTINGS = frozenset(
+    {"CONFIG", "DEBUG", "KEY_PASSPHRASE", "CERTIFICATE_PASSPHRASE", "SESSION_PASSPHRASE"}
+)
 """Variables that other parts read."""
 
 Line = Annotated[str, Meta(max_length=4_096)]
@@ -92,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ``keys/record`` in the configuration folder. Without a key captures stay unsealed.
         key_passphrase_file: File with the passphrase, 0600; empty to ask, or to take it from
             ``ARCHIVER_KEY_PASSPHRASE``.
+        certificate: Certificate of the organisation that signs records too (CAdES): a PKCS#12 file, or
+            ``pkcs11:token=NAME;object=LABEL?module-path=FILE``; empty for none. It asks a time stamping
+            authority once for each capture.
+        certificate_passphrase_file: File with its passphrase or PIN, 0600; empty to take it from
+            ``ARCHIVER_CERTIFICATE_PASSPHRASE``.
         trust: Trust file; empty for ``trust.toml`` in the configuration folder.
         tsa: Known time stamping authorities that a new trust file begins with.
         recipients: Public keys, age's or SSH's, that captures are encrypted to; empty to store them in plain.
@@ -142,6 +149,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ntp_servers: Annotated[tuple[str, ...], Meta(max_length=10)] = ("time.cloudflare.com", "pool.ntp.org")
     key: Line = ""
     key_passphrase_file: Line = ""
+    certificate: Line = ""
+    certificate_passphrase_file: Line = ""
     trust: Line = ""
     tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ("digicert", "sectigo")
     recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
@@ -161,7 +170,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 DEFAULTS = Settings()
 TABLES = ("view", "limits", "retention", "batch", "mementos", "notify")
-PATHS = ("store", "stores", "spool", "browser", "ca_files", "key", "key_passphrase_file", "trust")
+PATHS = (
+    "store",
+    "stores",
+    "spool",
+    "browser",
+    "ca_files",
+    "key",
+    "key_passphrase_file",
+    "certificate",
+    "certificate_passphrase_file",
+    "trust",
+)
 
 Values = dict[str, Any]
 
@@ -367,7 +387,11 @@ def _anchored(values: Values, folder: Path) -> Values:
 
 
 def _anchor(text: str, folder: Path) -> str:
-    return text if not text or "://" in text or text.startswith("~") else str(folder / text)
+    return text if not text or _is_address(text) or text.startswith("~") else str(folder / text)
+
+
+def _is_address(text: str) -> bool:
+    return "://" in text or text.startswith("pkcs11:")
 
 
 def _expanded(values: Values) -> Values:
@@ -382,4 +406,4 @@ def _expanded(values: Values) -> Values:
 
 def _expand(text: str) -> str:
     # A URL is no path: Path would take one of the two slashes of s3:// away.
-    return text if not text or "://" in text else str(Path(text).expanduser())
+    return text if not text or _is_address(text) else str(Path(text).expanduser())

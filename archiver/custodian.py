@@ -19,7 +19,7 @@ import msgspec
 from archiver.config import Settings, config_folder, state_folder, trust_path
 from archiver.custody import StoreLog
 from archiver.errors import EnvironmentUnfit, UsageError
-from archiver.sealing import Sealer
+from archiver.sealing import Certifier, Sealer
 from archiver.seen import SeenCheckpoints
 from archiver.storing import STORE_KEY
 from manifests.checkpoint import LogKey
@@ -48,6 +48,7 @@ from manifests.trust import (
 from storage.interface import Store
 
 PASSPHRASE_VARIABLE = "ARCHIVER_KEY_PASSPHRASE"  # noqa: S105  the name of a variable, not a secret
+CERTIFICATE_VARIABLE = "ARCHIVER_CERTIFICATE_PASSPHRASE"
 MAX_STORE_FILE_BYTES = 4096
 GRACE = timedelta(minutes=1)
 """A retired key stays good so long, because a token's time has an accuracy and a clock may be off."""
@@ -208,7 +209,18 @@ def open_sealer(settings: Settings, store: Store, ask: Ask | None) -> Sealer | N
     if log.key not in trust.logs:
         trust = _trust_own_log(where, trust, log.key)
     staging = Path(settings.spool) / "sealing" / identity
-    return Sealer(store, log, signer, trust, staging, settings.actor)
+    return Sealer(store, log, signer, trust, staging, settings.actor, _certifier(settings))
+
+
+def _certifier(settings: Settings) -> Certifier | None:
+    """Open the organisation's certificate; its library takes a second to load, and few need it."""
+    if not settings.certificate:
+        return None
+    from archiver.certificate_signing import open_certificate  # noqa: PLC0415  see the docstring
+
+    return open_certificate(
+        settings.certificate, _secret(CERTIFICATE_VARIABLE, settings.certificate_passphrase_file)
+    )
 
 
 def seen_folder() -> Path:
@@ -258,12 +270,13 @@ def _trust_own_log(where: Path, trust: Trust, key: LogKey) -> Trust:
 
 def given_passphrase(settings: Settings) -> str:
     """The passphrase from the environment or its file, or empty."""
-    if given := os.environ.get(PASSPHRASE_VARIABLE):
+    return _secret(PASSPHRASE_VARIABLE, settings.key_passphrase_file)
+
+
+def _secret(variable: str, file: str) -> str:
+    if given := os.environ.get(variable):
         return given
-    if not settings.key_passphrase_file:
-        return ""
-    path = Path(settings.key_passphrase_file)
-    return read_key_file(path).decode("utf-8", "replace").rstrip("\n")
+    return read_key_file(Path(file)).decode("utf-8", "replace").rstrip("\n") if file else ""
 
 
 def _authorities(names: tuple[str, ...]) -> tuple[TrustedAuthority, ...]:

@@ -1,7 +1,7 @@
 """Sealing what lies in a store: sign, stamp, log. Each capture goes as far as proof can be had, no further.
 
 1. What an earlier run had obtained and not yet stored is stored.
-2. Every capture that is not sealed is signed.
+2. Every capture that is not sealed is signed, by the certificate of an organisation too where one is set.
 3. Those without tokens are stamped, in one batch or each alone, as the policy says. Tokens are kept on disk
    before the first of their files is stored: a store never replaces a file, and half of one token and half of
    another would stay there for ever.
@@ -23,10 +23,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from archiver.errors import EnvironmentUnfit
 from archiver.summary import RecordUnfit, capture_prefix, load_record
 from manifests.batch_tree import make_batch
+from manifests.certificate_signature import CERTIFICATE_SIGNATURE
 from manifests.custody_event import encode_event, new_event
 from manifests.custody_log import MAX_BATCH_ENTRIES, CustodyLog
 from manifests.errors import MalformedRecord
@@ -57,6 +59,14 @@ _READY, _MAKING = "ready-", "making-"
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
+class Certifier(Protocol):
+    """Whoever signs with an organisation's certificate (``archiver.certificate_signing``)."""
+
+    def sign(self, record: bytes, trust: Trust) -> dict[str, bytes]:
+        """The files of the second signature, by their names in the seal. Raises ``TsaUnavailable``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sealer:
     """What sealing needs.
@@ -68,6 +78,7 @@ class Sealer:
         trust: Whose authorities are asked, in their order, and whose policy holds.
         staging: A folder of this machine for tokens on their way.
         actor: Who seals, as a pseudonym, for the log.
+        certifier: Signs with an organisation's certificate too; None without one.
     """
 
     store: Store
@@ -76,6 +87,7 @@ class Sealer:
     trust: Trust
     staging: Path
     actor: str
+    certifier: Certifier | None = None
 
 
 @dataclass(slots=True)
@@ -162,13 +174,40 @@ def _seal_group(sealer: Sealer, opened: Sequence[Sealing]) -> Sequence[Sealing]:
     for capture in group:  # 2
         if SIGNATURE not in capture.files:
             _put(sealer.store, capture, {SIGNATURE: sign(capture.record, sealer.signer)})
+    if sealer.certifier is not None:
+        _certify(sealer, sealer.certifier, group)
     bare = [capture for capture in group if not any(name.endswith(".tsr") for name in capture.files)]
     if bare:
         _stamp(sealer, bare)  # 3
     for capture in group:
         _judge(sealer.trust, capture)
-    _log(sealer, [capture for capture in group if capture.state is SealState.STAMPED])  # 4
+    _log(sealer, [capture for capture in group if _may_be_logged(sealer, capture)])  # 4
     return opened
+
+
+def _certify(sealer: Sealer, certifier: Certifier, captures: Sequence[Sealing]) -> None:
+    """Step 2 by certificate. No answer ends it: each capture would wait for the authorities anew."""
+    made: dict[str, dict[str, bytes]] = {}
+    try:
+        for capture in captures:
+            if CERTIFICATE_SIGNATURE not in capture.files and LOG_ENTRY not in capture.files:
+                made[capture.capture_id] = certifier.sign(capture.record, sealer.trust)
+    except TsaUnavailable as error:
+        for capture in captures:
+            if CERTIFICATE_SIGNATURE not in capture.files and capture.capture_id not in made:
+                capture.problems.append(f"no signature by certificate: {error}")
+    if made:
+        folder = _stage(sealer.staging, made)
+        for capture in captures:
+            _put(sealer.store, capture, made.get(capture.capture_id, {}))
+        shutil.rmtree(folder)
+
+
+def _may_be_logged(sealer: Sealer, capture: Sealing) -> bool:
+    """The log closes a seal: what is to be in it must be there, and no file is added afterwards."""
+    wanted = sealer.certifier is not None or sealer.trust.policy.certificate_required
+    is_certified = CERTIFICATE_SIGNATURE in capture.files or LOG_ENTRY in capture.files or not wanted
+    return capture.state is SealState.STAMPED and is_certified
 
 
 def _open(store: Store, capture_id: str) -> Sealing:

@@ -13,7 +13,13 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import Certificate
 
+from manifests.certificate_signature import (
+    CERTIFICATE_SIGNATURE,
+    embedded_token,
+    parse_certificate_signature,
+)
 from manifests.checkpoint import LogKey
 from manifests.merkle import sibling_sides
 from manifests.proof import ProofError
@@ -22,7 +28,7 @@ from manifests.seal import BATCH_PATH, BATCH_ROOT, LOG_ENTRY, LOG_PROOF, SIGNATU
 from manifests.signing import NAMESPACE, allowed_signers
 from manifests.tlog_proof import parse_proof
 from manifests.trust import Trust
-from manifests.tsa_token import parse_reply
+from manifests.tsa_token import UNREADABLE, parse_reply
 
 _HEAD = """\
 #!/bin/bash
@@ -48,6 +54,7 @@ def explain(record: EvidenceRecord, seal: Mapping[str, bytes], trust: Trust) -> 
     lines += _files(record)
     if seal:
         lines += _signature(seal, trust)
+        lines += _certificate(seal, trust)
         lines += _tokens(seal, trust)
         lines += _log(seal, trust)
     lines.append("echo '== not checked here: the structure of capture.wacz, the revocation of certificates'")
@@ -77,6 +84,52 @@ def _signature(seal: Mapping[str, bytes], trust: Trust) -> Iterator[str]:
     )
 
 
+def _certificate(seal: Mapping[str, bytes], trust: Trust) -> Iterator[str]:
+    """The second signature: ``openssl cms`` for it, ``openssl ts`` for the token within it."""
+    if CERTIFICATE_SIGNATURE not in seal:
+        return
+    try:
+        signature = parse_certificate_signature(seal[CERTIFICATE_SIGNATURE])
+        token = embedded_token(signature)
+    except (ProofError, *UNREADABLE):
+        signature = None
+    one = next((each for each in trust.certificates if signature and each.names(signature.certificate)), None)
+    if signature is None or one is None:
+        yield f"echo '== certificate: not checked: nobody trusts the one of {CERTIFICATE_SIGNATURE}'"
+        return
+    at = f"-attime {int(token.gen_time.timestamp())}"
+    yield f"echo {shlex.quote(f'== certificate: {one.principal} signed record.json too')}"
+    yield _heredoc("certificate-root.pem", one.root)
+    yield (
+        f"openssl cms -verify -binary -inform DER -in seal/{CERTIFICATE_SIGNATURE} -content record.json "
+        f'-CAfile "$work/certificate-root.pem" -purpose any {at} -signer "$work/signer.pem" -out /dev/null'
+    )
+    if one.certificate_sha256:
+        yield (
+            'mark=$(openssl x509 -in "$work/signer.pem" -noout -fingerprint -sha256'
+            " | sed 's/.*=//; s/://g'); "
+            f'same {one.certificate_sha256} "${{mark,,}}"'
+        )
+    if one.subject:
+        shown = 'openssl x509 -in "$work/signer.pem" -noout -subject -nameopt RFC2253,-esc_msb,utf8'
+        yield f"same {shlex.quote(one.subject)} \"$({shown} | sed 's/^subject=//')\""
+    yield "echo '== certificate: when, by the token within (openssl asn1parse shows where)'"
+    for name, part in (("value", signature.value), ("token.der", signature.token)):
+        start = seal[CERTIFICATE_SIGNATURE].index(part)
+        cut = f"tail -c +{start + 1} seal/{CERTIFICATE_SIGNATURE} | head -c {len(part)}"
+        yield f'{{ {cut} || true; }} > "$work/{name}"'
+    roots = "".join(each.root.public_bytes(Encoding.PEM).decode() for each in trust.authorities)
+    yield f"cat > \"$work/tsa-roots.pem\" <<'EOF'\n{roots}EOF"
+    yield (
+        'openssl ts -verify -data "$work/value" -in "$work/token.der" -token_in '
+        f'-CAfile "$work/tsa-roots.pem" {at}'
+    )
+
+
+def _heredoc(name: str, certificate: Certificate) -> str:
+    return f"cat > \"$work/{name}\" <<'EOF'\n{certificate.public_bytes(Encoding.PEM).decode()}EOF"
+
+
 def _earliest(seal: Mapping[str, bytes]) -> datetime | None:
     """The end of the interval of the earliest token, as the verifier takes it."""
     ends = []
@@ -100,9 +153,8 @@ def _tokens(seal: Mapping[str, bytes], trust: Trust) -> Iterator[str]:
         if authority is None:
             yield f"echo '== time: not checked: nobody trusts the authority of {name}'"
             continue
-        pem = authority.root.public_bytes(Encoding.PEM).decode()
         yield f"echo '== time: the token {name} over {over}'"
-        yield f"cat > \"$work/root.pem\" <<'EOF'\n{pem}EOF"
+        yield _heredoc("root.pem", authority.root)
         start = f"seal/{what}.{authority.name}"
         try:
             at = f" -attime {int(parse_reply(seal[name]).gen_time.timestamp())}"

@@ -206,6 +206,62 @@ class Code(enum.Enum):
         Severity.INDETERMINATE,
         Area.TIME,
     )
+    CERTIFICATE_SIGNATURE_MISSING = (
+        "certificate-signature-missing",
+        "E432",
+        "no trusted organisation has signed with its certificate",
+        Severity.INDETERMINATE,
+        Area.IDENTITY,
+    )
+    CERTIFICATE_SIGNATURE_MALFORMED = (
+        "certificate-signature-malformed",
+        "E433",
+        "bytes are not a CAdES signature as we write it",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    CERTIFICATE_SIGNATURE_WRONG = (
+        "certificate-signature-wrong",
+        "E434",
+        "signature is not that of its certificate over these bytes",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    CERTIFICATE_UNKNOWN = (
+        "certificate-unknown",
+        "E435",
+        "certificate is not one of a trusted organisation",
+        Severity.INDETERMINATE,
+        Area.IDENTITY,
+    )
+    CERTIFICATE_PERIOD = (
+        "certificate-period",
+        "E436",
+        "signature is not proven to be from the time of its certificate",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    CERTIFICATE_REVOKED = (
+        "certificate-revoked",
+        "E437",
+        "signature is not proven to be from before its certificate was revoked",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    CERTIFICATE_UNFIT = (
+        "certificate-unfit",
+        "E438",
+        "certificate is not one for signing, or too weak",
+        Severity.FAILURE,
+        Area.IDENTITY,
+    )
+    CERTIFICATE_REVOCATION_UNCHECKED = (
+        "certificate-revocation-unchecked",
+        "E439",
+        "whether the organisation's certificate was revoked is not shown",
+        Severity.NOTE,
+        Area.IDENTITY,
+    )
 
     SIGNATURE_MISSING = (
         "signature-missing",

@@ -12,12 +12,14 @@ class SealPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         tokens_required: Timestamp tokens of different authorities that must verify.
         log_required: Whether the custody log must prove the seal. Without it a stamped capture counts
             as sealed, and the completeness of the set is not shown.
+        certificate_required: Whether the certificate of a trusted organisation must have signed too.
         stamp_each: Ask each authority once for each capture instead of once for a batch.
         max_stamp_delay_s: A token later than this after the capture is noted as late.
     """
 
     tokens_required: int = 1
     log_required: bool = True
+    certificate_required: bool = False
     stamp_each: bool = False
     max_stamp_delay_s: int = 600
 

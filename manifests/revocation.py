@@ -1,4 +1,4 @@
-"""Whether a certificate of a timestamp authority was revoked, by answers fetched when the token was made.
+"""Whether a certificate was revoked, by answers fetched when the token or signature was made.
 
 The revocation file of a token is canonical JSON, so that it lies beside the token and stays checkable when
 the authority's servers are gone::
@@ -233,4 +233,4 @@ def _is_signed_by(response: ocsp.OCSPResponse, certificate: x509.Certificate) ->
 
 
 def _subject(certificate: x509.Certificate) -> str:
-    return f"TSA certificate {certificate.subject.rfc4514_string()}"
+    return f"certificate {certificate.subject.rfc4514_string()}"

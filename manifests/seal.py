@@ -3,6 +3,7 @@
 Below ``seal/``, each name made by a function of this module::
 
     record.json.sig                         SSHSIG over record.json
+    record.p7s, certificate....json         by certificate (manifests.certificate_signature)
     batch-root.txt, batch-path.txt          when one token serves a batch (manifests.batch_tree)
     <what>.<authority>.tsq  .tsr            query and reply, byte for byte
     <what>.<authority>.chain.pem            certificates, signer first
@@ -28,6 +29,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from manifests.batch_tree import Batch, check_path
+from manifests.certificate_signature import (
+    CERTIFICATE_FILES,
+    CERTIFICATE_REVOCATION,
+    CERTIFICATE_SIGNATURE,
+    CERTIFICATE_TSA_REVOCATION,
+    verify_certificate_signature,
+)
 from manifests.checkpoint import Checkpoint
 from manifests.custody_event import CustodyEvent
 from manifests.findings import Code, Finding
@@ -63,6 +71,8 @@ class SealVerdict:
         state: By what verified.
         principal: Who signed; None when not proven.
         key: Fingerprint of the signing key, or empty.
+        organisation: Whose certificate signed too; None when none did, or it is not proven.
+        organisation_at: When it had, at the latest; None without.
         interval: The earliest proven end: the signed record existed at ``interval.latest``.
         good_until: Until when the tokens can be relied on without a renewal; None without tokens.
         checkpoint: Of the log that holds the seal, or None.
@@ -74,6 +84,8 @@ class SealVerdict:
     state: SealState = SealState.UNSEALED
     principal: str | None = None
     key: str = ""
+    organisation: str | None = None
+    organisation_at: datetime | None = None
     interval: Interval | None = None
     good_until: datetime | None = None
     checkpoint: Checkpoint | None = None
@@ -115,7 +127,8 @@ def verify_seal(
     """Decide what a seal proves, and how far it got.
 
     1. Every token over the signature, or over the root of a batch to which its path leads.
-    2. The signature, at the earliest time that enough tokens prove; now, without.
+    2. The signature, at the earliest time that enough tokens prove; now, without. The organisation's second
+       signature, where there is one or the policy asks for it, at the time of the token within it.
     3. The log's proof of the event *sealed*, whose digests are those of all the files before it.
     4. Every renewal came while what it renews could be relied on, the last still can be.
     5. The state, from what was proven in 1 to 3.
@@ -132,6 +145,7 @@ def verify_seal(
     stamps = check.stamps("record", SIGNATURE) | check.stamps("batch", BATCH_ROOT)  # 1
     check.time(stamps)
     check.signature()  # 2
+    check.certificate()
     check.log()  # 3
     check.renewals(stamps)  # 4
     check.verdict.state = check.state()  # 5
@@ -210,6 +224,27 @@ class _Check:
         self.verdict.principal, self.verdict.key = found.principal, found.key
         self.verdict.findings += found.findings
 
+    def certificate(self) -> None:
+        """Which organisation signed too, with its certificate."""
+        there = set(CERTIFICATE_FILES) & self.files.keys()
+        self.verdict.files |= there
+        if there != set(CERTIFICATE_FILES):
+            if there or self.trust.policy.certificate_required:
+                self._report(Finding(Code.CERTIFICATE_SIGNATURE_MISSING, "seal"))
+            return
+        found = verify_certificate_signature(
+            self.record,
+            self.files[CERTIFICATE_SIGNATURE],
+            self.trust,
+            revocation_file=self.files[CERTIFICATE_REVOCATION],
+            tsa_revocation_file=self.files[CERTIFICATE_TSA_REVOCATION],
+            captured_at=self.captured_at,
+            now=self.now,
+        )
+        self.verdict.findings += found.findings
+        self.verdict.organisation = found.principal
+        self.verdict.organisation_at = found.interval.latest if found.interval else None
+
     def log(self) -> None:
         """That the log holds the event *sealed* over every file before it."""
         entry, proof = self.files.get(LOG_ENTRY), self.files.get(LOG_PROOF)
@@ -274,6 +309,8 @@ class _Check:
             return SealState.UNSEALED
         if self.verdict.interval is None:
             return SealState.SIGNED
+        if self.trust.policy.certificate_required and self.verdict.organisation is None:
+            return SealState.STAMPED
         if self.trust.policy.log_required and not self.is_logged:
             return SealState.STAMPED
         return SealState.SEALED

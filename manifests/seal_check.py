@@ -48,6 +48,11 @@ def _proven(verdict: SealVerdict) -> tuple[str, ...]:
     said = [f"seal: state {verdict.state.value}"]
     if verdict.principal is not None:
         said.append(f"identity: signed by {verdict.principal}, key {verdict.key}")
+    if verdict.organisation is not None and verdict.organisation_at is not None:
+        at = utc_text(verdict.organisation_at)
+        said.append(
+            f"identity: signed by the certificate of {verdict.organisation} too, at {at} at the latest"
+        )
     if verdict.state in {SealState.STAMPED, SealState.SEALED} and verdict.interval is not None:
         said.append(
             f"time: record and signature existed at {utc_text(verdict.interval.latest)} at the latest"

@@ -79,13 +79,14 @@ def check_token(
     data: bytes,
     authority: TrustedAuthority,
     *,
-    request: bytes,
+    request: bytes | None,
     extra: tuple[x509.Certificate, ...] = (),
 ) -> tuple[x509.Certificate, ...]:
     """Check that *token* is *authority*'s and over *data*. What its time is worth is not judged here.
 
     1. The imprint is a SHA-256 or longer digest of *data*, and the signature's hash no weaker.
-    2. It answers *request*: same imprint, same nonce, the policy asked for.
+    2. It answers *request*: same imprint, same nonce, the policy asked for. A token within a CMS signature
+       has none that is kept.
     3. The policy is one that is accepted from this authority.
     4. The signed attributes name the signer's certificate (ESSCertID or ESSCertIDv2).
     5. The signer's certificate is for timestamps and leads to the pinned root (``check_chain``).
@@ -105,7 +106,8 @@ def check_token(
     digest = hashlib.new(token.hash_name, data).digest()
     if digest != token.imprint:
         raise ProofError(Code.TIMESTAMP_WRONG_DATA, _SUBJECT, digest.hex(), token.imprint.hex())
-    _check_request(token, request)
+    if request is not None:
+        _check_request(token, request)
     if authority.policies and token.policy not in authority.policies:
         accepted = " or ".join(sorted(authority.policies))
         raise ProofError(Code.TIMESTAMP_POLICY, _SUBJECT, accepted, token.policy)
@@ -164,7 +166,7 @@ def check_fresh(token: Token, asked_at: datetime, now: datetime) -> Interval:
     """
     interval = stated_interval(token)
     offset = timedelta(seconds=MAX_CLOCK_OFFSET_S)
-    _check_time(interval, asked_at - offset, now + offset)
+    check_time(interval, asked_at - offset, now + offset)
     return interval
 
 
@@ -207,14 +209,19 @@ def verify_timestamp(
         chain = check_token(token, data, authority, request=request, extra=parse_chain(chain_file))
         _check_stored_chain(chain, chain_file)
         interval = stated_interval(token)
-        _check_time(interval, captured_at, now)
+        check_time(interval, captured_at, now)
         notes = check_revocation(chain, revocation_file, token.gen_time)
     except ProofError as error:
         return TimestampVerdict(None, (), (error.finding,))
     return TimestampVerdict(interval, chain, tuple(notes))
 
 
-def _check_time(interval: Interval, captured_at: datetime, now: datetime) -> None:
+def check_time(interval: Interval, captured_at: datetime, now: datetime) -> None:
+    """Check that a proven time has come, and is not before the capture.
+
+    Raises:
+        ProofError: ``timestamp-in-future`` or ``timestamp-before-capture``.
+    """
     if interval.earliest > now:
         raise ProofError(
             Code.TIMESTAMP_IN_FUTURE, _SUBJECT, f"at most {utc_text(now)}", utc_text(interval.earliest)

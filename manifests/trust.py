@@ -24,6 +24,14 @@ A TOML file that a person can read and sign off::
     [[logs]]
     verifier_key = "example.org/evidence+abcdef12+AQ..."
 
+    [[certificates]]                       # of organisations that sign a second time (CAdES)
+    principal = "Example Foundation"
+    root_sha256 = "hex fingerprint of the root certificate"
+    root_pem = '''-----BEGIN CERTIFICATE-----...'''
+    certificate_sha256 = "hex"             # the one certificate; or
+    subject = "CN=...,O=...,C=KZ"          # any of that root for this subject (RFC 4514)
+    revoked_at = 2027-03-01T00:00:00Z      # optional
+
     [policy]                               # see manifests.policy
 
 Trust never comes from the evidence itself, and never from the operating system's list of roots.
@@ -101,6 +109,34 @@ class TrustedAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedCertificate:
+    """An organisation whose X.509 certificate may sign records too.
+
+    A root that certifies half a country vouches for nobody in it, so one of *certificate_sha256* and
+    *subject* says whose certificate is meant.
+
+    Args:
+        principal: The organisation, as a verdict names it.
+        root: The one root its certificate must lead to; the certificate itself where it is self-signed.
+        certificate_sha256: Hex fingerprint of the one certificate, or empty.
+        subject: RFC 4514 name that its certificates carry, or empty.
+        revoked_at: From this moment on nobody may rely on it; None while it is good.
+    """
+
+    principal: str
+    root: x509.Certificate
+    certificate_sha256: str = ""
+    subject: str = ""
+    revoked_at: datetime | None = None
+
+    def names(self, certificate: x509.Certificate) -> bool:
+        """Whether *certificate* is the one that is meant; that it leads to the root is not looked at."""
+        wanted = (self.certificate_sha256, self.subject)
+        got = (root_fingerprint(certificate), certificate.subject.rfc4514_string())
+        return all(one in ("", other) for one, other in zip(wanted, got, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """All that is trusted, and what is required."""
 
@@ -108,6 +144,7 @@ class Trust:
     authorities: tuple[TrustedAuthority, ...] = ()
     logs: tuple[LogKey, ...] = ()
     policy: SealPolicy = DEFAULT_POLICY
+    certificates: tuple[TrustedCertificate, ...] = ()
 
     def authority(self, name: str) -> TrustedAuthority | None:
         """The trusted authority of that name."""
@@ -137,10 +174,20 @@ class _Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     verifier_key: str
 
 
+class _Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    principal: str
+    root_sha256: str
+    root_pem: str
+    certificate_sha256: str = ""
+    subject: str = ""
+    revoked_at: datetime | None = None
+
+
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: str
     keys: list[_Key] = []
     authorities: list[_Authority] = []
+    certificates: list[_Certificate] = []
     logs: list[_Log] = []
     policy: SealPolicy = SealPolicy()
 
@@ -162,10 +209,11 @@ def parse_trust(text: bytes) -> Trust:
     if file.format != FORMAT:
         raise TrustError(f"format: expected {FORMAT}, got {shown(file.format)}")
     authorities = tuple(_authority(each) for each in file.authorities)
+    certificates = tuple(_certificate(each) for each in file.certificates)
     _refuse_twice("key", [key.public_key.hex() for key in keys])
     _refuse_twice("authority", [each.name for each in authorities])
     _refuse_twice("log", [log.origin for log in logs])
-    return Trust(keys, authorities, logs, file.policy)
+    return Trust(keys, authorities, logs, file.policy, certificates)
 
 
 @cache
@@ -192,6 +240,8 @@ def render_trust(trust: Trust) -> str:
             lines += [f"{name} = {moment:%Y-%m-%dT%H:%M:%SZ}"] if moment else []
     for authority in trust.authorities:
         lines += ["", "[[authorities]]", *_authority_lines(authority)]
+    for one in trust.certificates:
+        lines += ["", "[[certificates]]", *_certificate_lines(one)]
     for log in trust.logs:
         lines += ["", "[[logs]]", f"verifier_key = {_quoted(log.verifier_key)}"]
     lines += ["", "[policy]"]
@@ -215,6 +265,17 @@ def _authority_lines(authority: TrustedAuthority) -> list[str]:
     ]
 
 
+def _certificate_lines(one: TrustedCertificate) -> list[str]:
+    lines = [
+        f"principal = {_quoted(one.principal)}",
+        f'root_sha256 = "{root_fingerprint(one.root)}"',
+        f"root_pem = '''\n{one.root.public_bytes(Encoding.PEM).decode()}'''",
+        f'certificate_sha256 = "{one.certificate_sha256}"',
+        f"subject = {_quoted(one.subject)}",
+    ]
+    return [*lines, f"revoked_at = {one.revoked_at:%Y-%m-%dT%H:%M:%SZ}"] if one.revoked_at else lines
+
+
 def root_fingerprint(certificate: x509.Certificate) -> str:
     """Lower-case hex SHA-256 of a certificate's DER: what ``openssl x509 -fingerprint -sha256`` shows."""
     return certificate.fingerprint(hashes.SHA256()).hex()
@@ -232,10 +293,27 @@ def _key(entry: _Key) -> TrustedKey:
     if not entry.principal or not entry.principal.isprintable() or set(' ",*?!#') & set(entry.principal):
         raise TrustError(f"{who}: principal: expected a name without spaces or patterns, got another")
     moments = (entry.valid_after, entry.valid_before, entry.revoked_at)
+    _check_moments(who, moments)
+    return TrustedKey(entry.principal, parse_public_line(entry.public_key), *moments)
+
+
+def _check_moments(who: str, moments: tuple[datetime | None, ...]) -> None:
     for moment in moments:
         if moment is not None and (moment.utcoffset() != timedelta(0) or moment.microsecond):
             raise TrustError(f"{who}: time: expected whole seconds in UTC (Z), got {moment.isoformat()}")
-    return TrustedKey(entry.principal, parse_public_line(entry.public_key), *moments)
+
+
+def _certificate(entry: _Certificate) -> TrustedCertificate:
+    who = f"certificate of {shown(entry.principal)}"
+    if not entry.principal or not entry.principal.isprintable():
+        raise TrustError(f"{who}: principal: expected a name, got another")
+    if not entry.certificate_sha256 and not entry.subject:
+        raise TrustError(f"{who}: expected certificate_sha256 or subject, got neither")
+    _check_moments(who, (entry.revoked_at,))
+    root = _pinned_root(who, entry.root_pem, entry.root_sha256)
+    return TrustedCertificate(
+        entry.principal, root, entry.certificate_sha256, entry.subject, entry.revoked_at
+    )
 
 
 def _authority(entry: _Authority) -> TrustedAuthority:
@@ -255,19 +333,24 @@ def _pinned(entry: _Authority) -> TrustedAuthority:
         raise TrustError(f"{who}: name: expected 1 to 40 of a-z 0-9 -, got another")
     if not entry.url.startswith(("http://", "https://")):
         raise TrustError(f"{who}: url: expected http:// or https://, got {shown(entry.url)}")
+    root = _pinned_root(who, entry.root_pem, entry.root_sha256)
+    return TrustedAuthority(entry.name, entry.url, root, frozenset(entry.policies), entry.policy_url)
+
+
+def _pinned_root(who: str, pem: str, pin: str) -> x509.Certificate:
     try:
-        (root,) = x509.load_pem_x509_certificates(entry.root_pem.encode())
+        (root,) = x509.load_pem_x509_certificates(pem.encode())
     except UNREADABLE_CERTIFICATE as error:
         raise TrustError(f"{who}: root_pem: expected one certificate, got none or more") from error
-    if root_fingerprint(root) != entry.root_sha256:
+    if root_fingerprint(root) != pin:
         got = root_fingerprint(root)
-        raise TrustError(f"{who}: pin: expected {shown(entry.root_sha256)}, got {got}")
+        raise TrustError(f"{who}: pin: expected {shown(pin)}, got {got}")
     if root.issuer != root.subject:
         # OpenSSL, which judges the chain a second time, takes nothing but a root for its end.
         raise TrustError(
             f"{who}: root_pem: expected a root, got one issued by {shown(root.issuer.rfc4514_string())}"
         )
-    return TrustedAuthority(entry.name, entry.url, root, frozenset(entry.policies), entry.policy_url)
+    return root
 
 
 def _refuse_twice(kind: str, names: list[str]) -> None:

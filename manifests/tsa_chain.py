@@ -9,7 +9,7 @@ Source: RFC 5280 section 6.1; RFC 3161 section 2.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -67,21 +67,26 @@ def check_chain(
     """
     try:
         _check_purpose(signer)
-        chain = _path(signer, others[:MAX_CERTIFICATES], root)
+        chain = find_chain(signer, others, root)
         for certificate in chain:
             _check_period(certificate, at)
-            _check_strength(certificate, is_root=certificate == root)
+            check_strength(certificate, is_root=certificate == root)
     except UNREADABLE_CERTIFICATE as error:
         raise ProofError(Code.TIMESTAMP_CHAIN, "TSA certificate", "a readable one", str(error)) from error
     return chain
 
 
-def _path(
-    signer: x509.Certificate, others: Iterable[x509.Certificate], root: x509.Certificate
+def find_chain(
+    signer: x509.Certificate, others: Sequence[x509.Certificate], root: x509.Certificate
 ) -> tuple[x509.Certificate, ...]:
-    """Search breadth first, each certificate once, so that no set of them makes the search long."""
+    """Find the certificates from *signer* to *root*, each of which issued the one before it.
+
+    Raises:
+        ProofError: ``timestamp-chain-untrusted``.
+    """
+    # Breadth first, each certificate once, so that no set of them makes the search long.
     waiting: list[tuple[x509.Certificate, ...]] = [(signer,)]
-    unused = [certificate for certificate in others if certificate not in (signer, root)]
+    unused = [each for each in others[:MAX_CERTIFICATES] if each not in (signer, root)]
     for _ in range(MAX_CHAIN_LENGTH):
         longer: list[tuple[x509.Certificate, ...]] = []
         for path in waiting:
@@ -93,7 +98,7 @@ def _path(
             unused = [each for each in unused if each not in issuers]
             longer.extend((*path, issuer) for issuer in issuers)
         waiting = longer
-    subject = f"TSA certificate {signer.subject.rfc4514_string()}"
+    subject = f"certificate {signer.subject.rfc4514_string()}"
     raise ProofError(Code.TIMESTAMP_CHAIN, subject, root.subject.rfc4514_string(), "no chain to it")
 
 
@@ -130,8 +135,9 @@ def _check_period(certificate: x509.Certificate, at: datetime) -> None:
         raise ProofError(Code.TIMESTAMP_CERTIFICATE_PERIOD, subject, period, utc_text(at))
 
 
-def _check_strength(certificate: x509.Certificate, *, is_root: bool) -> None:
-    subject = f"TSA certificate {certificate.subject.rfc4514_string()}"
+def check_strength(certificate: x509.Certificate, *, is_root: bool) -> None:
+    """Refuse short keys and weak hashes: ``ProofError`` with ``timestamp-weak-algorithm``."""
+    subject = f"certificate {certificate.subject.rfc4514_string()}"
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
         raise ProofError(

@@ -6,6 +6,7 @@ gets parsed; the reply is stored as it came.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,12 +79,11 @@ def parse_reply(reply: bytes) -> Token:
         response = _Reply.load(reply, strict=True)
         _check_granted(response["status"].native)
         return _read_token(_strict_copy(response["time_stamp_token"]))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ProofError(Code.TIMESTAMP_MALFORMED, _SUBJECT, "an RFC 3161 reply", str(error)) from error
 
 
-# asn1crypto parses lazily and answers hostile bytes with any of these.
-_UNREADABLE = (
+UNREADABLE = (
     *UNREADABLE_CERTIFICATE,
     KeyError,
     IndexError,
@@ -91,6 +91,7 @@ _UNREADABLE = (
     OverflowError,
     RecursionError,
 )
+"""What asn1crypto, which parses lazily, raises over hostile bytes."""
 
 
 def _check_granted(status: dict[str, Any]) -> None:
@@ -141,7 +142,7 @@ def _read_token(der: bytes) -> Token:
         serial=values["serial_number"],
         signer=signer,
         certificates=certificates,
-        named_certificates=tuple(_named(attributes)),
+        named_certificates=tuple(named_certificates(attributes)),
         signature_hash=signer_info["digest_algorithm"]["algorithm"].native,
         der=der,
     )
@@ -156,7 +157,7 @@ def _accuracy(value: dict[str, int | None] | None) -> timedelta | None:
     return timedelta(seconds=seconds, milliseconds=millis, microseconds=micros)
 
 
-def _named(attributes: dict[str, cms.SetOf]) -> list[tuple[str, bytes]]:
+def named_certificates(attributes: Mapping[str, Any]) -> list[tuple[str, bytes]]:
     """The first certificate of each ESSCertID attribute (RFC 2634 section 5.4, RFC 5816 section 2.2.1)."""
     named = []
     if "signing_certificate" in attributes:
@@ -183,5 +184,5 @@ def parse_request(request: bytes) -> tuple[bytes, int | None, str | None]:
         policy = asked["req_policy"]
         dotted = None if isinstance(policy, core.Void) else policy.dotted
         return asked["message_imprint"]["hashed_message"].native, asked["nonce"].native, dotted
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ProofError(Code.TIMESTAMP_REQUEST_MISMATCH, subject, "a request", str(error)) from error

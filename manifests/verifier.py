@@ -41,7 +41,8 @@ RECORD = "record.json"
 SEAL_PREFIX = "seal/"
 SAFE_NAME = re.compile(r"(seal/)?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SEAL_NAME = re.compile(
-    r"seal/(record\.json\.sig|record\.p7s|record\.tlog-proof|(record|chain|revocation|batch|renewal)"
+    r"seal/(record\.json\.sig|record\.p7s|record\.tlog-proof"
+    r"|(record|certificate|chain|revocation|batch|renewal)"
     r"[a-z0-9.-]{0,100}\.(tsq|tsr|pem|der|crl|ocsp|json|txt))"
 )
 """What may lie in the seal's folder while no check of the seal says which files it has used."""

@@ -17,7 +17,14 @@ from archiver.errors import ExitCode, UsageError
 from manifests.checkpoint import parse_verifier_key
 from manifests.keys import fingerprint, parse_public_line
 from manifests.proof import ProofError, utc_text
-from manifests.trust import Trust, TrustedAuthority, TrustedKey, known_authorities, root_fingerprint
+from manifests.trust import (
+    Trust,
+    TrustedAuthority,
+    TrustedCertificate,
+    TrustedKey,
+    known_authorities,
+    root_fingerprint,
+)
 
 
 @click.group("trust", epilog=EXIT_CODES)
@@ -34,7 +41,7 @@ def show(*, config: Path | None, as_json: bool) -> ExitCode:
         print_json({"file": str(where), **facts, "known_authorities": sorted(known_authorities())})
         return ExitCode.DONE
     print_lines([f"file {where}"])
-    for kind in ("keys", "authorities", "logs"):
+    for kind in ("keys", "authorities", "certificates", "logs"):
         print_lines(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in one.items() if v) for one in facts[kind])
     print_lines(["known authorities: " + ", ".join(sorted(known_authorities()))])
     return ExitCode.DONE
@@ -65,6 +72,29 @@ def add_tsa(*, name: str, url: str | None, root: Path | None, config: Path | Non
     return _written(settings, replace(kept, authorities=(*kept.authorities, chosen)), as_json=as_json)
 
 
+@command("add-certificate")
+@click.argument("file", type=click.Path(exists=True, path_type=Path), metavar="CERTIFICATE.PEM")
+@click.option(
+    "--root", required=True, type=click.Path(exists=True, path_type=Path), help="PEM file with its root."
+)
+@click.option("--principal", required=True, metavar="NAME", help="Whose certificate it is.")
+@click.option(
+    "--by-subject",
+    is_flag=True,
+    help="Trust every certificate of that root for the same subject, such as the next one.",
+)
+def add_certificate(
+    *, file: Path, root: Path, principal: str, by_subject: bool, config: Path | None, as_json: bool
+) -> ExitCode:
+    """Trust the certificate of an organisation that signs records too (CAdES)."""
+    settings = settings_of(config)
+    one, kept = _certificate(file), _read(settings)
+    subject = one.subject.rfc4514_string() if by_subject else ""
+    pin = "" if by_subject else root_fingerprint(one)
+    added = TrustedCertificate(principal, _certificate(root), pin, subject)
+    return _written(settings, replace(kept, certificates=(*kept.certificates, added)), as_json=as_json)
+
+
 @command("add-log")
 @click.argument("verifier_key")
 def add_log(*, verifier_key: str, config: Path | None, as_json: bool) -> ExitCode:
@@ -83,7 +113,11 @@ def add_log(*, verifier_key: str, config: Path | None, as_json: bool) -> ExitCod
 @command("remove")
 @click.argument("name")
 def remove(*, name: str, config: Path | None, as_json: bool) -> ExitCode:
-    """Trust no longer the key of that fingerprint, the authority of that name, or the log of that origin."""
+    """Trust no longer what has that name.
+
+    NAME is the fingerprint of a key, the name of an authority, the origin of a log, or the fingerprint or
+    subject of an organisation's certificate.
+    """
     settings = settings_of(config)
     old = _read(settings)
     new = replace(
@@ -91,6 +125,9 @@ def remove(*, name: str, config: Path | None, as_json: bool) -> ExitCode:
         keys=tuple(key for key in old.keys if fingerprint(key.public_key) != name),
         authorities=tuple(one for one in old.authorities if one.name != name),
         logs=tuple(log for log in old.logs if log.origin != name),
+        certificates=tuple(
+            one for one in old.certificates if name not in (one.certificate_sha256, one.subject)
+        ),
     )
     if new == old:
         raise UsageError(
@@ -101,7 +138,7 @@ def remove(*, name: str, config: Path | None, as_json: bool) -> ExitCode:
     return _written(settings, new, as_json=as_json)
 
 
-for _command in (show, add_key, add_tsa, add_log, remove):
+for _command in (show, add_key, add_tsa, add_certificate, add_log, remove):
     trust.add_command(_command)
 
 
@@ -128,15 +165,18 @@ def _authority(name: str, url: str | None, root: Path | None) -> TrustedAuthorit
             code="E291",
             hint="give its URL and the PEM file of its root",
         )
+    return TrustedAuthority(name, url, _certificate(root))
+
+
+def _certificate(file: Path) -> x509.Certificate:
     try:
-        certificate = x509.load_pem_x509_certificate(root.read_bytes())
+        return x509.load_pem_x509_certificate(file.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"root {root}: expected one X.509 certificate in PEM, got something else",
+            f"certificate {file}: expected one X.509 certificate in PEM, got something else",
             code="E291",
-            hint="ask the authority for its root in PEM",
+            hint="ask whoever issued it for it in PEM",
         ) from error
-    return TrustedAuthority(name, url, certificate)
 
 
 def _facts(held: Trust) -> dict[str, list[dict[str, Any]]]:
@@ -154,6 +194,16 @@ def _facts(held: Trust) -> dict[str, list[dict[str, Any]]]:
         "authorities": [
             {"name": one.name, "url": one.url, "root_sha256": root_fingerprint(one.root)}
             for one in held.authorities
+        ],
+        "certificates": [
+            {
+                "principal": one.principal,
+                "certificate_sha256": one.certificate_sha256,
+                "subject": one.subject,
+                "root_sha256": root_fingerprint(one.root),
+                "revoked_at": utc_text(one.revoked_at) if one.revoked_at else None,
+            }
+            for one in held.certificates
         ],
         "logs": [{"origin": log.origin, "verifier_key": log.verifier_key} for log in held.logs],
     }

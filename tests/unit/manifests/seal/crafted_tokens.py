@@ -84,6 +84,7 @@ class Craft:
     certificates: list[x509.Certificate] | None = None
     content_type: str = "tst_info"
     extensions: bool = False
+    imprint: bytes = b""
 
 
 def craft(signer: Issued, recipe: Craft) -> bytes:
@@ -136,7 +137,7 @@ def _tst_info(recipe: Craft) -> tsp.TSTInfo:
         "policy": recipe.policy,
         "message_imprint": {
             "hash_algorithm": {"algorithm": recipe.hash_name},
-            "hashed_message": hashlib.new(recipe.hash_name, recipe.data).digest(),
+            "hashed_message": recipe.imprint or hashlib.new(recipe.hash_name, recipe.data).digest(),
         },
         "serial_number": 42,
         "gen_time": core.GeneralizedTime(recipe.gen_time),
