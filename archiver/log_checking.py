@@ -10,6 +10,7 @@ from typing import Literal
 from archiver.custodian import log_origin, store_identity
 from archiver.custody import StoreLog
 from archiver.errors import EnvironmentUnfit, UsageError
+from archiver.preservation.linking import link_notes
 from archiver.seen import SeenCheckpoints
 from archiver.summary import capture_prefix
 from manifests.canonical import MAX_JSON_BYTES
@@ -76,7 +77,7 @@ class LogChecker:
         seen = self._seen(key, reports)
         try:
             if kind == "store":
-                report = check_whole_log(reader, seen, _finder(store, reports))
+                report = check_whole_log(reader, seen, _finder(store, reports), dict(link_notes(store)))
             else:
                 report = check_part_of_log(reader, seen, is_whole=kind == "some")
         except StoreError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from archiver.errors import ArchiverError, UsageError
+from archiver.preservation.linking import incidents_now, link_events
 from manifests.canonical import MAX_JSON_BYTES
 from manifests.codec import decode
 from storage.errors import ObjectMissing
@@ -30,7 +31,7 @@ class CaptureSummary:
 
     Args:
         capture_id: Its ID.
-        incident_ids: Incidents it belongs to.
+        incident_ids: Incidents it belongs to, by its record and what was linked and unlinked since.
         url: As asked for.
         final_url: As shown in the end, or empty.
         title: Of the page, as the page states it, or empty.
@@ -118,7 +119,9 @@ def load_summary(store: Store, capture_id: str) -> CaptureSummary:
     """Return the summary of a stored capture; errors as of ``load_record``."""
     record, _ = load_record(store, capture_id)
     prefix = f"{capture_prefix(capture_id)}seal/"
-    return summarise(record, seal_state(info.key for info in store.list(prefix)))
+    made = summarise(record, seal_state(info.key for info in store.list(prefix)))
+    now = incidents_now(record.incident_ids, link_events(store, capture_id))
+    return replace(made, incident_ids=now)
 
 
 def seal_state(names: Iterable[str]) -> str:

@@ -571,6 +571,13 @@ class Code(enum.Enum):
         Severity.INDETERMINATE,
         Area.COMPLETENESS,
     )
+    LINK_NOT_LOGGED = (
+        "link-not-logged",
+        "E464",
+        "log and notes differ about the incidents of a capture",
+        Severity.FAILURE,
+        Area.COMPLETENESS,
+    )
     RENEWAL_MISMATCH = (
         "renewal-mismatch",
         "E471",

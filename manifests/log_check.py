@@ -7,6 +7,7 @@ What the proof beside a capture cannot show, since it speaks of one entry under 
    remembered from an earlier check, or given by the caller. Two that exclude each other are a split view.
 3. Every entry is there and is the one that the tree was grown with.
 4. Every capture that the log says was made and not deleted is in the set, with the record that it names.
+5. What lies beside captures about their links to incidents is what the log holds, no less and no more.
 
 A store has the whole log and takes all steps. An export has a checkpoint and as much of the tree as is needed
 for step 2; so it cannot show that nothing was left out of it, and says so.
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from manifests.checkpoint import Checkpoint
+from manifests.custody_event import parse_event
 from manifests.findings import Code, Finding
 from manifests.log_reader import LogReader, compare_checkpoints
 from manifests.proof import ProofError
@@ -47,13 +49,16 @@ Find = Callable[[str], str | None]
 """Gives the SHA-256 of a capture's record in hex; None without such a capture."""
 
 
-def check_whole_log(reader: LogReader, seen: Iterable[Seen], find: Find) -> Report:
+def check_whole_log(
+    reader: LogReader, seen: Iterable[Seen], find: Find, links: Mapping[str, bytes] | None = None
+) -> Report:
     """Check the log of a store by all the steps of this module.
 
     Args:
         reader: The log.
         seen: Checkpoints from elsewhere.
         find: Looks for a capture in the store, now: others may have been stored since it was listed.
+        links: Notes about links, by their names; None where nobody looked for them.
 
     Returns:
         A report; nothing in the log makes this raise.
@@ -72,7 +77,30 @@ def check_whole_log(reader: LogReader, seen: Iterable[Seen], find: Find) -> Repo
         report.unchecked.append("log: whether captures are missing, since its entries cannot be relied on")
         return report
     _check_captures(logged, find, report)  # 4
+    if links is not None:
+        _check_links(reader, head, links, report)  # 5
     return report
+
+
+def _check_links(reader: LogReader, head: Checkpoint, links: Mapping[str, bytes], report: Report) -> None:
+    """Step 5. Links of a capture that was deleted since went with it."""
+    notes, gone, logged = {data: name for name, data in links.items()}, set(), {}
+    for _, entry in reader.entries(head):
+        if not any(kind in entry for kind in (b"linked", b"deleted")):
+            continue
+        event = parse_event(entry)
+        if event.type == "deleted":
+            gone.add(event.capture_id)
+        elif event.type in {"linked", "unlinked"}:
+            logged[entry] = event
+    for data, name in notes.items():
+        if data not in logged:
+            report.findings.report(Code.LINK_NOT_LOGGED, f"note {name}", "an entry of the log", "none")
+    for entry, event in logged.items():
+        if entry not in notes and event.capture_id not in gone:
+            subject = f"capture {event.capture_id}"
+            expected = f"the note that it was {event.type}: {event.incident_id}"
+            report.findings.report(Code.LINK_NOT_LOGGED, subject, expected, "none")
 
 
 def check_part_of_log(reader: LogReader, seen: Iterable[Seen], *, is_whole: bool) -> Report:

@@ -60,6 +60,8 @@ COMMANDS = {
     "release": "hold:release",
     "delete": "hold:delete",
     "watch": "watch:watch",
+    "link": "link:link",
+    "unlink": "link:unlink",
     "doctor": "doctor:doctor",
 }
 """Name of each command, and its module and name in ``archiver.cli``."""

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from archiver.errors import ArchiverError
 from archiver.preservation.holding import Held, is_held, objects_of
+from archiver.preservation.linking import incidents_now, link_events
 from archiver.preservation.receipts import DELETED, receipts_prefix
 from archiver.spool import utc_text
 from archiver.stores import copies_of
@@ -80,7 +81,8 @@ def _what_it_is(store: Store, capture_id: str) -> tuple[tuple[str, ...], dict[st
         names = store.list_folders("incidents/")
         linked = [name for name in names if any(store.list(f"incidents/{name}/{capture_id}.json"))]
         return tuple(linked), {}
-    return record.incident_ids, {"record.json": digest_bytes(data).sha256}
+    now = incidents_now(record.incident_ids, link_events(store, capture_id))
+    return tuple({*record.incident_ids, *now}), {"record.json": digest_bytes(data).sha256}
 
 
 def _leave_note(store: Store, capture_id: str, reason: str, actor: str, digests: dict[str, str]) -> None:

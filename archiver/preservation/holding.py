@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from archiver.errors import ArchiverError, EnvironmentUnfit, ExitCode
+from archiver.preservation.linking import incidents_now, link_events, linked_captures, links_prefix
 from archiver.preservation.receipts import keys_prefix, quality_prefix
 from archiver.spool import CAPTURE_ID, utc_text
 from archiver.stores import copies_of
@@ -177,10 +178,14 @@ def hold_capture(store: LockingStore, capture_id: str, incident_ids: tuple[str, 
 
 
 def captures_of(store: Store, incident_id: str) -> list[str]:
-    """Return the captures that belong to an incident, by its links."""
+    """Return the captures that belong to an incident, by its links, or were linked to it later.
+
+    What was unlinked counts too: a hold that covers too much does no harm.
+    """
     prefix = f"incidents/{incident_id}/"
     names = (info.key.removeprefix(prefix).removesuffix(".json") for info in store.list(prefix))
-    return [name for name in names if CAPTURE_ID.fullmatch(name)]
+    found = {*names, *linked_captures(store, incident_id)}
+    return sorted(name for name in found if CAPTURE_ID.fullmatch(name))
 
 
 def _step(store: Store, incident_id: str, act: Literal["held", "released"], reason: str, actor: str) -> None:
@@ -211,7 +216,8 @@ def _held_otherwise(store: Store, capture_id: str, incident_id: str) -> str:
         record, _ = load_record(store, capture_id)
     except (ArchiverError, MalformedRecord, RecordUnfit) as error:
         return f"its record cannot be read, so nobody knows what else it belongs to: {error}"
-    others = [one for one in record.incident_ids if one != incident_id and is_held(store, one)]
+    now = incidents_now(record.incident_ids, link_events(store, capture_id))
+    others = [one for one in {*record.incident_ids, *now} if one != incident_id and is_held(store, one)]
     return f"incident {others[0]} is held too" if others else ""
 
 
@@ -243,6 +249,7 @@ def objects_of(copy: Store, capture_id: str, incident_ids: tuple[str, ...]) -> l
     """Return the keys of what one store has of a capture: the record first, then the links, then the rest."""
     prefix = capture_prefix(capture_id)
     links = [f"incidents/{incident_id}/{capture_id}.json" for incident_id in incident_ids]
-    places = (prefix, *links, keys_prefix(capture_id), quality_prefix(capture_id))
+    beside = (keys_prefix(capture_id), quality_prefix(capture_id), links_prefix(capture_id))
+    places = (prefix, *links, *beside)
     found = [info.key for where in places for info in copy.list(where)]
     return sorted(found, key=lambda key: (key != f"{prefix}record.json", key not in links, key))
