@@ -101,6 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ``ARCHIVER_CERTIFICATE_PASSPHRASE``.
         trust: Trust file; empty for ``trust.toml`` in the configuration folder.
         tsa: Known time stamping authorities that a new trust file begins with.
+        publish: Places that get the custody log's newest checkpoint once a day: folders, ``s3://bucket/prefix``,
+            or addresses that take a POST.
+        publish_calendar: OpenTimestamps calendar that is to anchor it too; empty for none.
         recipients: Public keys, age's or SSH's, that captures are encrypted to; empty to store them in plain.
         media: When yt-dlp fetches video and sound of a page: ``off``, ``platforms`` that it knows, or
             ``always``; recorded.
@@ -153,6 +156,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     certificate_passphrase_file: Line = ""
     trust: Line = ""
     tsa: Annotated[tuple[str, ...], Meta(max_length=10)] = ("digicert", "sectigo")
+    publish: Annotated[tuple[Line, ...], Meta(max_length=10)] = ()
+    publish_calendar: Line = ""
     recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
     media: Literal["off", "platforms", "always"] = "off"
     session: Annotated[str, Meta(pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", max_length=64)] = ""
@@ -181,6 +186,7 @@ PATHS = (
     "certificate",
     "certificate_passphrase_file",
     "trust",
+    "publish",
 )
 
 Values = dict[str, Any]

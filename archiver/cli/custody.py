@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 import click
 
 from archiver.cli.output import clean, say
-from archiver.config import Settings
-from archiver.custodian import KeyLocked, key_path, open_sealer
+from archiver.config import Settings, state_folder
+from archiver.custodian import KeyLocked, key_path, open_sealer, store_identity
 from archiver.errors import ArchiverError, UsageError
+from archiver.publishing import publish_due
 from archiver.seal_run import log_events
 from archiver.sealing import Sealer
 from manifests.custody_event import CustodyEvent
@@ -52,6 +53,18 @@ def required_sealer(settings: Settings, store: Store) -> Sealer:
             "sealing: expected a signing key, got none", code="E288", hint="run `archiver key new`"
         )
     return sealer
+
+
+def publish_daily(settings: Settings, sealer: Sealer) -> list[str]:
+    """Publish the newest checkpoint where that is due; returns why a place did not take it."""
+    if not settings.publish:
+        return []
+    folder = state_folder() / "published"
+    try:
+        head = sealer.log.head()
+        return publish_due(head, store_identity(sealer.store), settings, folder)[1]
+    except (ManifestError, StoreError) as error:
+        return [f"checkpoint not published: {error}"]
 
 
 def log_quietly(settings: Settings, store: Store, events: Callable[[Sealer], Iterable[CustodyEvent]]) -> bool:

@@ -9,12 +9,12 @@ import click
 import msgspec
 
 from archiver.cli.options import EXIT_CODES, command, settings_of, store_option
-from archiver.cli.output import clean, print_json, print_lines
-from archiver.config import Settings, trust_path
+from archiver.cli.output import clean, print_json, print_lines, say
+from archiver.config import Settings, state_folder, trust_path
 from archiver.custodian import load_trust, log_origin, store_identity
 from archiver.custody import StoreLog
 from archiver.errors import ExitCode, UsageError
-from archiver.publishing import publish_checkpoint
+from archiver.publishing import publish_checkpoint, publish_due
 from archiver.stores import open_stores
 from manifests.checkpoint import open_checkpoint
 from manifests.log_reader import LogReader
@@ -76,7 +76,7 @@ def check(
 
 
 @command("publish")
-@click.argument("destination", metavar="FOLDER|s3://...|http(s)://...")
+@click.argument("destination", metavar="[FOLDER|s3://...|http(s)://...]", default="")
 @click.option(
     "--calendar", default="", metavar="URL", help="OpenTimestamps calendar that is to anchor it too."
 )
@@ -86,13 +86,20 @@ def publish(
 ) -> ExitCode:
     """Copy the newest checkpoint to a folder, another store or a webhook, out of reach of the store's keeper.
 
-    Once a day from cron is what it is for: `archiver log check --against` compares such copies later.
+    Without a destination: to the places that the setting `publish` names and that got none for a day, for
+    cron. `archiver log check --against` compares such copies later.
     """
     store, reader = _reader(config, store_url)
-    head = reader.head()
-    written = publish_checkpoint(head, store_identity(store), destination, calendar)
+    head, identity, problems = reader.head(), store_identity(store), list[str]()
+    if destination:
+        written = publish_checkpoint(head, identity, destination, calendar)
+    else:
+        settings = settings_of(config, store=store_url)
+        written, problems = publish_due(head, identity, settings, state_folder() / "published")
     print_json({"written": written, "size": head.size}) if as_json else print_lines(written)
-    return ExitCode.DONE
+    for problem in problems:
+        say(f"warning: {clean(problem, 300)}")
+    return ExitCode.PARTIAL if problems else ExitCode.DONE
 
 
 for _command in (show, check, publish):

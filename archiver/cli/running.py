@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archiver.batch.account import Account
-from archiver.cli.custody import sealer_of
+from archiver.cli.custody import publish_daily, sealer_of
 from archiver.cli.output import clean, error_console, print_captures, print_json, say
 from archiver.cli.run_view import RunView
 from archiver.confidential import check_recipients
@@ -53,6 +53,7 @@ def run_seeds(
     sealer = sealer_of(settings, store, account.problems)
     with RunView(account, error_console(), quiet=quiet) as view:
         asyncio.run(_run(seeds, settings, store, sealer, view, repeat=repeat, register=register))
+    _note(account, publish_daily(settings, sealer) if sealer else [])
     _note(account, finish_copies(store))
 
 

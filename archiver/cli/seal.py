@@ -8,18 +8,21 @@ from pathlib import Path
 
 import click
 
-from archiver.cli.custody import required_sealer
+from archiver.cli.custody import publish_daily, required_sealer
 from archiver.cli.options import command, settings_of, store_option
-from archiver.cli.output import clean, print_json, print_lines
+from archiver.cli.output import clean, print_json, print_lines, say
 from archiver.cli.stores import full_ids, holdings_of
+from archiver.config import Settings
 from archiver.errors import ExitCode, UsageError
-from archiver.sealing import Sealing, pending
+from archiver.preservation.syncing import finish_copies
+from archiver.sealing import Sealer, Sealing, pending
 from archiver.sealing import renew as renew_captures
 from archiver.sealing import seal as seal_captures
 from archiver.stores import open_stores
 from archiver.summary import load_summary
 from manifests.seal import SealState
 from storage.interface import Store
+from storage.retention import LockingStore
 
 
 @command("seal")
@@ -41,6 +44,7 @@ def seal(
     ids: Iterable[str] = pending(store) if every else full_ids(store, captures)
     done = list(seal_captures(sealer, ids))
     _index(store, done)
+    _finish(settings, store, sealer)
     return _told(done, as_json=as_json)
 
 
@@ -55,7 +59,15 @@ def renew(*, days: int, store_url: str | None, config: Path | None, as_json: boo
     store = open_stores(settings)
     sealer = required_sealer(settings, store)
     before = datetime.now(UTC) + timedelta(days=days)
-    return _told(list(renew_captures(sealer, store.list_folders("captures/"), before)), as_json=as_json)
+    done = list(renew_captures(sealer, store.list_folders("captures/"), before))
+    _finish(settings, store, sealer)
+    return _told(done, as_json=as_json)
+
+
+def _finish(settings: Settings, store: LockingStore, sealer: Sealer) -> None:
+    """Publish what is due, and bring seals and log to every one of several stores."""
+    for problem in (*publish_daily(settings, sealer), *finish_copies(store)):
+        say(f"warning: {clean(problem, 300)}")
 
 
 def _index(store: Store, done: Sequence[Sealing]) -> None:
