@@ -63,6 +63,7 @@ def copy_captures(
         DigestMismatch, ObjectMissing: A file is not what the record lists.
         StoreError: The store cannot be read, or the folder not be written.
     """
+    data.parent.mkdir(parents=True, exist_ok=True)  # a store is made in a folder that is there
     target = FolderStore(data)
     replay = _replay_files(data / "replay")
     for capture_id in capture_ids:
