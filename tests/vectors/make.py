@@ -75,11 +75,15 @@ class Case:
     overall: str = "failed"
     capture_id: str = CAPTURE_ID
     now: dt.datetime = NOW + DAY
+    incident_id: str = ""
+    opened: tuple[dict[str, str], ...] = ()
+    seen: bytes = b""
+    is_log: bool = False
 
     def write(self, root: Path) -> None:
         folder = root / (f"{self.code}--{self.variant}" if self.variant else self.code)
         for name, data in self.files.items():
-            path = folder / "capture" / name
+            path = folder / ("store" if self.is_log else "capture") / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         (folder / "trust.toml").write_text(render_trust(self.trust))
@@ -92,6 +96,13 @@ class Case:
             "capture_id": self.capture_id,
             "now": self.now.isoformat(),
         }
+        if self.incident_id:
+            facts["incident_id"] = self.incident_id
+        if self.opened:
+            facts["opened"] = list(self.opened)
+        if self.is_log:
+            (folder / "seen.txt").write_bytes(self.seen)
+            facts["record_sha256"] = digest_bytes(RECORD).sha256
         (folder / "expect.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
@@ -335,12 +346,13 @@ def resealed(seal: Files) -> Files:
 
 def main() -> None:
     """Write the corpus anew."""
+    from tests.vectors.added_cases import added_cases
     from tests.vectors.cases import all_cases
 
     root = HERE / "corpus"
     shutil.rmtree(root, ignore_errors=True)
     count = 0
-    for case in all_cases():
+    for case in (*all_cases(), *added_cases()):
         case.write(root)
         count += 1
     sys.stdout.write(f"{count} cases in {root}\n")

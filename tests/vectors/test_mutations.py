@@ -47,7 +47,7 @@ class Sealed:
             (self.folder / name).write_bytes(self.files[name])
 
 
-@pytest.fixture(params=["passed--plain", "passed--batch"])
+@pytest.fixture(params=["passed--certificate", "passed--batch"])
 def sealed(request, tmp_path):
     return Sealed(request.param, tmp_path / "capture")
 
