@@ -45,7 +45,21 @@ def rank_by_starts(connection: sql.Connection, where: Any) -> None:
     """Put jobs that a program died over behind those that none did."""
     starts = sql.select(jobs.c.starts).where(jobs.c.key == members.c.key).scalar_subquery()
     rank = members.c.rank % STARTS_RANK + starts * STARTS_RANK
-    connection.execute(sql.update(members).where(where).values(rank=rank))
+    connection.execute(sql.update(members).where(where, members.c.rank != rank).values(rank=rank))
+
+
+def late_mementos(run: str) -> Any:
+    """Select mementos that an earlier run had found for pages of this one, and not captured."""
+    pages = sql.select(members.c.key).where(members.c.run == run)
+    open_states = (*OPEN_STATES, "running")
+    return sql.select(jobs.c.key).where(jobs.c.original.in_(pages), jobs.c.state.in_(open_states))
+
+
+def close_failed(connection: sql.Connection, run: str) -> None:
+    """Let a run want nothing of jobs that have failed."""
+    failed = sql.select(jobs.c.key).where(jobs.c.state == "failed")
+    theirs = (members.c.run == run, members.c.key.in_(failed))
+    connection.execute(sql.update(members).where(*theirs).values(over=OVER))
 
 
 def pause(vantage: str, host: str, *, now: float, until: float, troubles: int) -> Any:

@@ -28,7 +28,7 @@ from archiver.batch.queries import CANCELLED, OPEN, OVER
 from archiver.batch.tables import boots, disk_errors, hosts, jobs, members, open_database, owners, rounds
 from archiver.incidents.register import Seed
 
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 2_000
 MAX_REASON_CHARS = 500
 
 
@@ -84,19 +84,11 @@ class Queue:
             rows = [_row(store, seed) for seed in part]
             with self._transaction() as connection:
                 _put_jobs(connection, rows, afresh=afresh)
-                keys = [row["key"] for row in rows]
-                late = jobs.c.original.in_(keys) & jobs.c.state.in_(("waiting", "put-off", "running"))
-                keys += connection.scalars(sql.select(jobs.c.key).where(late))
-                made = insert(members)
-                again = {"over": sql.literal(OPEN)} | ({"rank": made.excluded.rank} if urgent else {})
-                put = made.on_conflict_do_update(index_elements=["run", "key"], set_=again)
-                connection.execute(put, [{"run": run, "key": key, "rank": next(rank)} for key in keys])
-                theirs = mine & members.c.key.in_(keys)
-                failed = sql.select(jobs.c.key).where(jobs.c.state == "failed", jobs.c.key.in_(keys))
-                over = members.c.key.in_(failed)
-                connection.execute(sql.update(members).where(theirs, over).values(over=OVER))
-                queries.rank_by_starts(connection, theirs)
+                _put_members(connection, run, (row["key"] for row in rows), rank, urgent=urgent)
         with self._transaction() as connection:
+            _put_members(connection, run, connection.scalars(queries.late_mementos(run)), rank, urgent=urgent)
+            queries.close_failed(connection, run)
+            queries.rank_by_starts(connection, mine)
             return connection.scalar(sql.select(sql.func.count()).select_from(members).where(mine)) or 0
 
     def enrol_memento(self, original: Job, store: str, seed: Seed) -> None:
@@ -327,6 +319,17 @@ def _parts(seeds: Iterable[Seed], size: int) -> Iterator[list[Seed]]:
     rest = iter(seeds)
     while part := list(itertools.islice(rest, size)):
         yield part
+
+
+def _put_members(
+    connection: sql.Connection, run: str, keys: Iterable[str], rank: Iterator[int], *, urgent: bool
+) -> None:
+    """Make jobs members of a run that wants them; those that are in it keep their rank unless urgent."""
+    made = insert(members)
+    again = {"over": sql.literal(OPEN)} | ({"rank": made.excluded.rank} if urgent else {})
+    put = made.on_conflict_do_update(index_elements=["run", "key"], set_=again)
+    if rows := [{"run": run, "key": key, "rank": next(rank)} for key in keys]:
+        connection.execute(put, rows)
 
 
 def _row(store: str, seed: Seed) -> dict[str, Any]:

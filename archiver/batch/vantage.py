@@ -35,7 +35,8 @@ def spread(seeds: Iterable[Seed], settings: Settings) -> Iterator[Seed | RowProb
             what = f"vantage: expected at most {MAX_VANTAGES_PER_SEED} names, got {len(names)}"
             yield RowProblem(seed.line, what, "split the row")
         else:
-            yield from (replace(seed, vantage="" if name in _own(settings) else name) for name in names)
+            wanted = ("" if name in _own(settings) else name for name in names)
+            yield from (replace(seed, vantage=name) if name else seed for name in wanted)
 
 
 def settings_at(settings: Settings, name: str, environment: Mapping[str, str]) -> Settings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -63,7 +62,7 @@ class RunView(Progress):
         bar = ProgressBar(total=max(self.total, 1), completed=self.over, width=BAR_WIDTH)
         head.add_row(bar, f"{self.over}/{self.total}", self.pace())
         now = [
-            Text(f"  {phase} {clean(url, 90)}" + (f" from {clean(vantage, 30)}" if vantage else ""))
+            Text(f"  {phase} {clean(url, 90)}{_from(vantage)}")
             for (url, vantage), phase in list(self._now.items())[:MAX_NOW_SHOWN]
         ]
         if self._waits_until is not None and not self._now:
@@ -76,6 +75,10 @@ class RunView(Progress):
         rate, left_s = self._pace.per_minute(), self._pace.left_s(max(self.total - self.over, 0))
         if rate is None or left_s is None:
             return ""
+        if self._waits_until is not None and not self._now:
+            return (
+                f"{rate:.1f} a minute before this wait"  # how many of the rest will have to wait nobody knows
+            )
         return f"{rate:.1f} a minute, about {_duration(left_s)} left"
 
     def kinds(self) -> str:
@@ -84,7 +87,7 @@ class RunView(Progress):
         if skipped := len(self.account.skipped):
             kinds.append(f"{skipped} skipped")
         if self.account.failures:
-            kinds.append(f"{len(self.account.failures)} failures")
+            kinds.append(f"{len(self.account.failures)} failed here")
         return ", ".join(kinds)
 
     def enrolled(self, count: int) -> None:
@@ -102,14 +105,14 @@ class RunView(Progress):
 
     def finished(self, summary: CaptureSummary) -> None:
         """A capture is stored."""
-        named = (summary.url, summary.vantage)
-        loading = self._now.pop(named, None) or self._now.pop((summary.url, ""), None)
+        vantage = summary.vantage if (summary.url, summary.vantage) in self._now else ""
+        loading = self._now.pop((summary.url, vantage), None)
         if loading is None:  # a capture that an earlier run left, besides the seeds of this one
             self.total += 1
         self.over += 1
         self._outcomes[summary.outcome] += 1
         self._pace.took(time.monotonic())
-        self._line(f"{summary.outcome}: {clean(summary.url)}")
+        self._line(f"{summary.outcome}: {clean(summary.url)}{_from(vantage)}")
 
     def skipped(self, seed: Seed, why: str) -> None:
         """A seed is not captured."""
@@ -141,5 +144,16 @@ class RunView(Progress):
             self._console.print(Text(text), soft_wrap=True)
 
 
+def _from(vantage: str) -> str:
+    return f" from {clean(vantage, 30)}" if vantage else ""
+
+
 def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    """Say a time as precisely as an estimate deserves: seconds below two minutes, minutes below two days."""
+    if seconds < 2 * 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 48 * 60:
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return f"{minutes / 60 / 24:.0f} days"

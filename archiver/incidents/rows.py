@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 KIB = 1024
 MAX_REGISTER_BYTES = 64 * KIB * KIB
@@ -44,6 +45,7 @@ class Unreadable(Exception):
         self.hint = hint
 
 
+@lru_cache(maxsize=MAX_COLUMNS)  # asked for each cell
 def column_key(heading: str) -> str:
     """Return a heading as it is compared: case, spaces and hyphens make no difference."""
     return heading.strip().casefold().replace(" ", "_").replace("-", "_")

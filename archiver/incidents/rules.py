@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 import idna
@@ -65,6 +66,7 @@ def check_seed_url(url: str) -> str:
     return url
 
 
+@lru_cache(maxsize=64)  # register, queue and politeness ask for that of one URL in turn
 def url_identity(url: str) -> str:
     """Return what is equal for two spellings of one URL: scheme and host lower case, host in ASCII.
 
