@@ -86,7 +86,7 @@ def text_difference(before: str, after: str) -> TextDifference:
     changes = difflib.unified_diff(first[:MAX_LINES], second[:MAX_LINES], lineterm="", n=CONTEXT_LINES)
     for number, line in enumerate(changes):
         if number >= 2:  # the two lines that name files
-            lines.append((line[:1], line if line.startswith("@") else line[1:]))
+            lines.append((line[:1], line[1:]))
     added = sum(kind == "+" for kind, _ in lines)
     removed = sum(kind == "-" for kind, _ in lines)
     return TextDifference(added, removed, tuple(lines), is_cut)

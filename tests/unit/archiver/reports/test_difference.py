@@ -134,6 +134,7 @@ def test_text_is_compared_by_lines_with_their_signs():
     """Lines taken away and put in are counted, and their neighbours shown."""
     found = text_difference("a\nb\nc", "a\nB\nc")
     assert (found.added, found.removed) == (1, 1)
+    assert "".join(found.lines[0]) == "@@ -1,3 +1,3 @@"
     assert ("-", "b") in found.lines
     assert ("+", "B") in found.lines
     assert text_difference("--- x\n+++ y", "--- x\n+++ y").lines == ()
