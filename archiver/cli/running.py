@@ -70,14 +70,15 @@ def print_run(
     if as_json:
         print_json(_as_json(account, {"row": rows, "duplicate": duplicates, "lost": lost}))
         return
-    if len(account.captures) <= MAX_SHOWN:
+    if len(account.captures) <= MAX_SHOWN and not quiet:
         print_captures(summary_of(one) for one in account.captures)
     for one in _first(account.captures, lambda one: one["outcome"] != "captured"):
         say(f"{one['capture_id']}: {one['outcome']}: {clean(one['outcome_reason'], 200)}")
     for one in _first(account.left, lambda _: True):
         say(f"{clean(one['url'], 200)}: {clean(one['why'], 200)}")
-    if not quiet:
-        say(_in_words(account))
+    if quiet:
+        return
+    say(_in_words(account))
     if account.skipped:
         say(f"{len(account.skipped)} skipped: captured before; --again captures them once more")
 

@@ -152,3 +152,19 @@ def test_rows_and_reasons_are_told_clean(capfd):
     out, err = capfd.readouterr()
     assert "\x1b" not in out + err
     assert "line 3" in err
+
+
+def test_a_quiet_run_tells_what_went_wrong_and_nothing_else(capfd):
+    """Nothing at all when all is well, since cron makes a letter of any word; else the pages and why."""
+    good = account(GOOD)
+    good.skip(SEED, "captured before")
+    print_run(good, as_json=False, quiet=True)
+    assert capfd.readouterr() == ("", "")
+    bad = account(GOOD, replace(GOOD, capture_id="20260101t000000z-0000000000", outcome="blocked"))
+    bad.leave(SEED, "put off until noon", failed=False)
+    print_run(bad, as_json=False, quiet=True)
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "blocked" in told.err
+    assert "put off until noon" in told.err
+    assert len(told.err.splitlines()) == 2
