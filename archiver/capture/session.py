@@ -191,6 +191,7 @@ class _Session:
         ]
         cdp.on("Security.visibleSecurityStateChanged", self._security)
         await cdp.send("Security.enable")
+        await self.brake.watch()
         if self.job.view.languages:  # the locale is one tag, and the page's scripts see them all
             tags = ",".join(self.job.view.languages)
             await cdp.send("Emulation.setUserAgentOverride", {"userAgent": "", "acceptLanguage": tags})
