@@ -83,6 +83,25 @@ class Code(enum.Enum):
         "E328",
         "an exhibit and its copy in the package are not the same bytes",
     )
+    ARTIFACT_WITHHELD = (
+        "artifact-withheld",
+        "E330",
+        "a listed file was left out of this edition, and so was not checked",
+        Severity.INDETERMINATE,
+        Area.COMPLETENESS,
+    )
+    EDITION_WRONG = ("edition-wrong", "E331", "list of the edition does not fit the record")
+    DERIVATIVE_WRONG = (
+        "derivative-wrong",
+        "E332",
+        "a redacted copy is not the one that the edition lists",
+    )
+    DERIVATIVE_NOT_SEALED = (
+        "derivative-not-sealed",
+        "E333",
+        "a redacted copy was made later: the seal does not vouch for it",
+        Severity.NOTE,
+    )
 
     ZIP_MALFORMED = ("zip-malformed", "E340", "the ZIP structure is broken")
     ZIP_DUPLICATE_MEMBER = ("zip-duplicate-member", "E341", "two members have one name")

@@ -3,11 +3,12 @@
 1. List the set: every entry is a plain file with a safe name.
 2. Read the evidence record: canonical JSON of a known format, whole and free of contradictions.
 3. It is the record of the capture and incident that the caller expects, and fixed the facts opened to him.
-4. Every listed file has the size, SHA-256 and BLAKE3 stated.
+4. Every listed file has the size, SHA-256 and BLAKE3 stated. One that the list of an edition withholds
+   (``edition_check``) may be absent, is then told of, and lets nothing pass.
 5. The package is sound: ZIP, datapackage, index, pages, every WARC record (``wacz_check``).
 6. Files that the record says are in the package too are the same bytes there.
 7. The seal proves who made the record and when (``SealCheck``); without one, neither is proven.
-8. Nothing lies in the set but the record, what it lists, and the files that its seal uses.
+8. Nothing lies in the set but the record, what it lists, what its seal uses, and what its edition lists.
 9. What the record says against itself: incomplete, clock unchecked, times out of order.
 
 No step stops another, except that without a record (2) nothing can be compared with it. Files are
@@ -28,6 +29,8 @@ from manifests.checkpoint import Checkpoint
 from manifests.codec import decode
 from manifests.commitments import Opening, open_commitment
 from manifests.digests import Digests, digest_stream
+from manifests.edition import EDITION, Edition
+from manifests.edition_check import check_edition
 from manifests.errors import MalformedRecord, VerificationError
 from manifests.evidence_set import Entry, EvidenceSet, SetUnreadable, read_whole
 from manifests.findings import Code, Finding, shown
@@ -112,9 +115,10 @@ def verify_capture(
         report.unchecked.append("files, package and seal: there is no evidence record to compare with")
         return report
     _check_expectation(record, expected, report)  # 3
+    edition = check_edition(evidence, entries, record, report)
     with ThreadPoolExecutor(1, "package") as pool:
         package = _start_package_check(pool, evidence, entries, record)
-        _check_artifacts(evidence, entries, record, report)  # 4
+        _check_artifacts(evidence, entries, record, edition, report)  # 4
         content = _finish_package_check(package, record, report)  # 5
     if content is not None:
         _compare_exhibits(content, record, report)  # 6
@@ -125,7 +129,7 @@ def verify_capture(
     report.proven += seal.proven
     report.unchecked += seal.unchecked
     report.checkpoint = seal.checkpoint
-    _check_unlisted(entries, record, seal.files, report)  # 8
+    _check_unlisted(entries, record, seal.files, edition, report)  # 8
     for finding in observations(record):  # 9
         report.findings.add(finding)
     return report
@@ -205,12 +209,22 @@ def _check_opening(record: EvidenceRecord, opening: Opening, report: Report) -> 
 
 
 def _check_artifacts(
-    evidence: EvidenceSet, entries: dict[str, Entry], record: EvidenceRecord, report: Report
+    evidence: EvidenceSet,
+    entries: dict[str, Entry],
+    record: EvidenceRecord,
+    edition: Edition | None,
+    report: Report,
 ) -> None:
     """Step 4."""
+    withheld = {one.path: one.reason for one in edition.withheld} if edition else {}
     for artifact in record.artifacts:
         entry = entries.get(artifact.path)
         subject = f"file {artifact.path}"
+        if entry is None and artifact.path in withheld:
+            report.findings.report(
+                Code.ARTIFACT_WITHHELD, subject, f"sha256 {artifact.sha256}", withheld[artifact.path]
+            )
+            continue
         if entry is None:
             report.findings.report(Code.ARTIFACT_MISSING, subject, f"{artifact.bytes} bytes", "nothing")
             continue
@@ -265,7 +279,7 @@ def _finish_package_check(
     if package is None:
         if not any(artifact.role == "package" for artifact in record.artifacts):
             report.findings.report(Code.PACKAGE_MISSING, report.subject)
-        report.unchecked.append("package: there is none to look into")
+        report.unchecked.append("package: it is not here to look into, nor to hold the exhibits to")
         return None
     try:
         content = package.result()
@@ -316,10 +330,16 @@ def _check_seal(
 
 
 def _check_unlisted(
-    entries: dict[str, Entry], record: EvidenceRecord, used: frozenset[str], report: Report
+    entries: dict[str, Entry],
+    record: EvidenceRecord,
+    used: frozenset[str],
+    edition: Edition | None,
+    report: Report,
 ) -> None:
     """Step 8."""
     known = {RECORD, *(artifact.path for artifact in record.artifacts), *used}
+    if edition is not None:
+        known |= {EDITION, *(one.path for one in edition.derivatives)}
     for name in sorted(entries.keys() - known):
         report.findings.report(Code.UNLISTED_FILE, f"file {name}")
 

@@ -9,14 +9,19 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
+
 from manifests.batch_tree import make_batch
 from manifests.canonical import canonical_bytes
 from manifests.custody_event import encode_event, new_event
+from manifests.digests import digest_bytes
+from manifests.edition import Edition, Withheld, encode_edition
 from manifests.policy import SealPolicy
 from manifests.renewal import make_renewal
 from manifests.seal import LOG_ENTRY, LOG_PROOF, SIGNATURE, batch_files, stamp_files
 from manifests.signing import sign
 from manifests.trust import TrustedAuthority
+from tests.unit.manifests.records import CAPTURE_ID
 from tests.unit.manifests.seal.crafted_tokens import DAY, NOW, Recipe, issue, request
 from tests.vectors.make import (
     GOOD,
@@ -68,6 +73,7 @@ def all_cases() -> Iterator[Case]:
     yield from zips()
     yield from packages()
     yield from warcs()
+    yield from editions()
     yield from signatures()
     yield from tokens()
     yield from logs()
@@ -115,6 +121,44 @@ def good_ones() -> Iterator[Case]:
     stored = record_of({"text.txt": b"News"})
     alone = whole({"text.txt": b"News"}, stored, sealed(stored))
     yield Case("package-missing", "", "There is no WACZ in the capture.", alone, overall="indeterminate")
+
+
+def editions() -> Iterator[Case]:
+    """A list that withholds the package, and lists that must excuse nothing."""
+    name, shot = "capture.wacz", "screenshot-viewport.png"
+    good = Edition(
+        audience="public",
+        capture_id=CAPTURE_ID,
+        record_sha256=digest_bytes(RECORD).sha256,
+        withheld=(Withheld(path=name, sha256=digest_bytes(GOOD[name]).sha256, reason="holds cookies"),),
+    )
+    files = without(GOOD, name)
+
+    def listing(made: Edition) -> Files:
+        return files | {"edition.json": encode_edition(made)}
+
+    yield Case("artifact-withheld", "", "The package is withheld.", listing(good), overall="indeterminate")
+    yield Case("artifact-missing", "not-withheld", "A file is gone besides.", without(listing(good), shot))
+    yield Case(
+        "edition-wrong",
+        "other-record",
+        "The list is of another record.",
+        listing(msgspec.structs.replace(good, record_sha256="0" * 64)),
+    )
+    other = Withheld(path=name, sha256="0" * 64, reason="holds cookies")
+    yield Case(
+        "edition-wrong",
+        "other-digest",
+        "The list withholds a file of another digest.",
+        listing(msgspec.structs.replace(good, withheld=(other,))),
+    )
+    signature = Withheld(path="record.json.sig", sha256=digest_bytes(SIG).sha256, reason="names a key")
+    yield Case(
+        "edition-wrong",
+        "seal-withheld",
+        "The list withholds the signature.",
+        without(listing(msgspec.structs.replace(good, withheld=(signature,))), "seal/record.json.sig"),
+    )
 
 
 def files_of_the_set() -> Iterator[Case]:
