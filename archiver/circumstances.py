@@ -145,6 +145,11 @@ def environment(settings: Settings, browser: BrowserFacts) -> dict[str, Any]:
     }
 
 
+def _names_user(path: str) -> bool:
+    """Tell whether a path leads through the home of a user, and so may tell a name."""
+    return Path(path).is_relative_to(Path.home())
+
+
 def extra_roots(files: tuple[str, ...]) -> list[dict[str, str]]:
     """Describe the certificate authorities that are trusted beside the browser's own.
 
@@ -216,6 +221,9 @@ def request_of(
         session: Name of the session that is used, or empty.
     """
     offset = datetime.now().astimezone().utcoffset()
+    browser = means["browser"]
+    hidden_path = browser["path"] if _names_user(browser["path"]) else ""
+    told = browser | {"path": None if hidden_path else browser["path"]}
     return {
         "store": settings.store,
         "incident_ids": list(seed.incident_ids),
@@ -224,12 +232,12 @@ def request_of(
         "local_utc_offset_min": round(offset.total_seconds() / 60) if offset else 0,
         "clock": msgspec.to_builtins(clock),
         "not_before": msgspec.to_builtins(not_before),
-        "environment": means | {"login_session": STORED_SESSION if session else None},
+        "environment": means | {"browser": told, "login_session": STORED_SESSION if session else None},
         "collector": {
             "staff_id": settings.actor,
             "organisation": settings.organisation or None,
         },
-        **fixed_parts(settings, session),
+        **fixed_parts(settings, session, hidden_path),
         "statement": {
             "when": f"{utc_text(requested_at)} (UTC), by the clock of the machine",
             "by_whom": settings.by_whom or None,

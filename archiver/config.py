@@ -113,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             encrypted to; in clear such captures are stored without the secrets of the session.
         annex_recipients: Public keys, age's or SSH's, that may open who made a capture, beside the annex key
             of this installation.
+        counsel_redacted: Make bundles for counsel like those for the public.
         actor: Pseudonym under which the custody log names who acts here.
         view: How the browser presents itself.
         limits: Budgets of one capture.
@@ -163,6 +164,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     session: Annotated[str, Meta(pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", max_length=64)] = ""
     session_recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
     annex_recipients: Annotated[tuple[Line, ...], Meta(max_length=50)] = ()
+    counsel_redacted: bool = False
     actor: Annotated[str, Meta(min_length=1, max_length=100)] = "archiver"
     view: View = View()
     limits: Limits = Limits()

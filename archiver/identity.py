@@ -115,35 +115,38 @@ def unfixed(settings: Settings) -> list[str]:
     return []
 
 
-def fix(settings: Settings, session: str = "") -> Fixed:
+def fix(settings: Settings, session: str = "", browser_path: str = "") -> Fixed:
     """Commit to who and what makes a capture, with fresh salts."""
     recipients = annex_recipients(settings)
     if not recipients:
         return Fixed()
     pairs = [
-        commit(name, value[:MAX_FACT_CHARS]) for name, value in _facts(settings, session).items() if value
+        commit(name, value[:MAX_FACT_CHARS])
+        for name, value in _facts(settings, session, browser_path).items()
+        if value
     ]
     data = msgspec.json.encode(Annex(openings=[opening for _, opening in pairs]))
     annex = bytes(pyrage.encrypt(data, check_recipients(recipients)))
     return Fixed(tuple(commitment for commitment, _ in pairs), annex)
 
 
-def fixed_parts(settings: Settings, session: str = "") -> dict[str, Any]:
+def fixed_parts(settings: Settings, session: str = "", browser_path: str = "") -> dict[str, Any]:
     """The same as parts of a capture's request, whose annex is in Base64."""
-    fixed = fix(settings, session)
+    fixed = fix(settings, session, browser_path)
     return {
         "commitments": msgspec.to_builtins(fixed.commitments),
         "annex": base64.b64encode(fixed.annex).decode(),
     }
 
 
-def _facts(settings: Settings, session: str) -> dict[str, str]:
+def _facts(settings: Settings, session: str, browser_path: str) -> dict[str, str]:
     return {
         "collector.operator": settings.operator,
         "machine.host_name": socket.gethostname(),
         "machine.local_address": _local_address(),
         "vantage.access_ip": settings.access_ip,
         "environment.login_session": session,
+        "environment.browser_path": browser_path,
     }
 
 

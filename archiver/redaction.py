@@ -28,6 +28,7 @@ from archiver.capture.recorder.exchange import Body, Exchange
 from archiver.formats.payload import entity
 
 MIN_CHARS = 8
+MIN_INSISTED_CHARS = 3
 MAX_SECRETS = 2_000
 MAX_LEARNT_BYTES = 8 * 1024 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -48,6 +49,9 @@ _VALUE = re.compile(r"(?is)\b(?:value|content)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')"
 _MEMBER = re.compile(
     r"(?i)[\"'][a-z0-9_.$-]*(?:token|csrf|xsrf|secret|dtsg|session_?id|jwt|password)[a-z0-9_.$-]*[\"']"
     r"\s*:\s*\"((?:[^\"\\]|\\.){8,4000})\""
+)
+_STORED = re.compile(
+    r"(?is)Storage\s*\.\s*setItem\(\s*[\"'][^\"']{1,200}[\"']\s*,\s*(\"(?:[^\"\\]|\\.){8,4000}\"|'[^'\\]{8,4000}')"
 )
 _TEXT_TYPE = re.compile(rb"(?im)^content-type:[ \t]*(?:text/|application/(?:json|javascript|xhtml|xml))")
 _FRAMING = re.compile(rb"(?im)^(content-encoding|transfer-encoding|content-length):[^\r\n]*\r?\n")
@@ -85,6 +89,15 @@ class Secrets:
                     self.values.add(one)
         self._forms = None
 
+    def insist(self, values: Iterable[str]) -> None:
+        """Take values that must not be told however plain they look, from ``MIN_INSISTED_CHARS`` on."""
+        self.values |= {one for one in values if len(one) >= MIN_INSISTED_CHARS}
+        self._forms = None
+
+    def without(self, pattern: re.Pattern[str]) -> Secrets:
+        """Return these values but those that *pattern* matches whole."""
+        return Secrets({one for one in self.values if not pattern.fullmatch(one)})
+
     def learn(self, exchange: Exchange) -> None:
         """Take the values that the heads of *exchange* show."""
         for head in (exchange.request_head, exchange.response_head or b"", *exchange.interim_heads):
@@ -92,9 +105,16 @@ class Secrets:
                 self.add(_credential_values(name.lower(), value.decode("latin-1")))
         self.add(unquote(found[1]) for found in _PARAMETER.findall(exchange.url))
 
+        if (sent := exchange.request_body) and sent.size_bytes <= MAX_LEARNT_BYTES:
+            sent.file.seek(0)
+            text = sent.file.read().decode("utf-8", "replace")
+            self.add(unquote(found[1]) for found in _PARAMETER.findall(f"&{text}"))
+            self.add(_named_values(text))
         plain = _whole(exchange) if exchange.response_body and _is_text(exchange.response_head) else None
         if plain and len(plain) <= MAX_LEARNT_BYTES:
-            self.add(_named_values(plain.decode("utf-8", "replace")))
+            text = plain.decode("utf-8", "replace")
+            self.add(_named_values(text))
+            self.add(_stored_values(text))
 
     def scrub(self, data: bytes) -> bytes:
         """Return *data* with every form of every secret blackened, of the same length."""
@@ -177,6 +197,15 @@ def _named_values(text: str) -> Iterator[str]:
             yield json.loads(f'"{value}"')
         except ValueError:
             continue
+
+
+def _stored_values(text: str) -> Iterator[str]:
+    """Yield what scripts put into the storage of the browser, as text that they hold."""
+    for literal in _STORED.findall(text):
+        try:
+            yield from _leaves(json.loads(f'"{literal[1:-1]}"' if literal[0] == "'" else literal))
+        except ValueError:
+            yield literal[1:-1]
 
 
 def _credential_values(name: bytes, value: str) -> Iterator[str]:

@@ -42,7 +42,12 @@ class Opening:
 def commit(name: str, value: str) -> tuple[Commitment, Opening]:
     """Fix *value* under *name* with a fresh salt."""
     opening = Opening(name, secrets.token_hex(SALT_BYTES), value)
-    return Commitment(name=name, digest=_digest(opening)), opening
+    return commitment_of(opening), opening
+
+
+def commitment_of(opening: Opening) -> Commitment:
+    """Return what fixes the fact of *opening* under its salt."""
+    return Commitment(name=opening.name, digest=_digest(opening))
 
 
 def open_commitment(commitment: Commitment, opening: Opening) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 import bagit
 
 from archiver.bundle.contents import Copied, copy_captures
+from archiver.bundle.editing import Plan, check_no_leak
 from archiver.bundle.guide import guide
 from archiver.errors import EnvironmentUnfit, UsageError
 from archiver.reports.index import Further, index_html
 from archiver.version import tool_version
+from manifests.edition import EDITION
 from manifests.trust import Trust
 from storage.interface import Store
 
@@ -38,20 +40,28 @@ class Bundle:
     size_bytes: int
 
 
-def make_bundle(store: Store, trust: Trust | None, capture_ids: Sequence[str], output: Path) -> Bundle:
+def make_bundle(
+    store: Store,
+    trust: Trust | None,
+    capture_ids: Sequence[str],
+    output: Path,
+    plan: Plan | None = None,
+) -> Bundle:
     """Copy captures to *output*: a ZIP when its name ends so, else a folder.
 
     A folder that holds a bundle already gets the captures added; its pages then tell of these captures, and
-    its manifests of everything.
+    its manifests of everything. An edition that leaves things out is made in one go, since what is added to
+    it could tell what it leaves out.
 
     Raises:
         UsageError: E278, there is something else at *output*.
+        EditionRefused: A capture cannot be published.
         EnvironmentUnfit: E224, it cannot be written.
         DigestMismatch, ObjectMissing, StoreError: See ``copy_captures``.
     """
     if output.suffix.lower() != ".zip":
-        check_output(output)
-        return _filled(store, trust, capture_ids, output)
+        check_output(output, is_edition=plan is not None)
+        return _filled(store, trust, capture_ids, output, plan)
     if output.exists():
         raise UsageError(
             f"output {output}: expected a new file, got one that exists",
@@ -61,15 +71,15 @@ def make_bundle(store: Store, trust: Trust | None, capture_ids: Sequence[str], o
     folder = output.with_name(f"{output.name}.part")
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        made = _filled(store, trust, capture_ids, folder)
+        made = _filled(store, trust, capture_ids, folder, plan)
         _zip(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Bundle(output, made.captures, made.size_bytes)
 
 
-def check_output(output: Path) -> None:
-    """Refuse a place that holds anything but a bundle.
+def check_output(output: Path, *, is_edition: bool = False) -> None:
+    """Refuse a place that holds anything but a bundle, or of which an edition is made or was made.
 
     Raises:
         UsageError: E278.
@@ -83,7 +93,8 @@ def check_output(output: Path) -> None:
             hint="name another folder",
         ) from error
     # A bundle that was broken off has no more than its payload yet.
-    if names - {DATA} and "bagit.txt" not in names:
+    is_foreign = bool(names - {DATA}) and "bagit.txt" not in names
+    if is_foreign or (names and (is_edition or any(output.glob(f"{DATA}/captures/*/{EDITION}")))):
         raise UsageError(
             f"output {output}: expected a new or empty folder, got one with other files",
             code="E278",
@@ -91,14 +102,17 @@ def check_output(output: Path) -> None:
         )
 
 
-def _filled(store: Store, trust: Trust | None, capture_ids: Sequence[str], folder: Path) -> Bundle:
+def _filled(
+    store: Store, trust: Trust | None, capture_ids: Sequence[str], folder: Path, plan: Plan | None
+) -> Bundle:
     data = folder / DATA
     try:
         folder.mkdir(parents=True, exist_ok=True)  # a store makes no more than its own folder
-        captures = list(copy_captures(store, trust, capture_ids, data))
+        captures = list(copy_captures(store, trust, capture_ids, data, plan))
         _drop_own_files(data)
         (folder / "VERIFY.md").write_text(guide(captures, trust), encoding="utf-8")
-        (folder / "index.html").write_text(_start_page(captures), encoding="utf-8")
+        (folder / "index.html").write_text(_start_page(captures, plan), encoding="utf-8")
+        check_no_leak(folder, [one.edited.secrets for one in captures if one.edited])
         _bag(folder)
     except OSError as error:
         raise EnvironmentUnfit(
@@ -115,20 +129,24 @@ def _drop_own_files(data: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _start_page(captures: Sequence[Copied]) -> str:
+def _start_page(captures: Sequence[Copied], plan: Plan | None) -> str:
     further = Further(
         page=[("How to check this bundle: VERIFY.md", "VERIFY.md")],
         captures={one.summary.capture_id: list(_links(one)) for one in captures},
     )
-    return index_html([one.summary for one in captures], DATA, made_at=datetime.now(UTC), further=further)
+    # The time zone of this machine would tell where the collector sits.
+    zone = UTC if plan else None
+    summaries = [one.summary for one in captures]
+    return index_html(summaries, DATA, made_at=datetime.now(UTC), zone=zone, further=further)
 
 
 def _links(one: Copied) -> list[tuple[str, str]]:
     capture_id = one.summary.capture_id
-    links = [
-        ("Custody", f"{DATA}/custody/{capture_id}.json"),
-        ("Check by hand", f"{DATA}/check/{capture_id}.sh"),
-    ]
+    links = [("Check by hand", f"{DATA}/check/{capture_id}.sh")]
+    if one.edited:
+        links.insert(0, ("What was left out", f"{DATA}/captures/{capture_id}/{EDITION}"))
+    else:
+        links.insert(0, ("Custody", f"{DATA}/custody/{capture_id}.json"))
     return [("Replay", f"{DATA}/replay/{capture_id}.html"), *links] if one.has_replay else links
 
 
