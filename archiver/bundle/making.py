@@ -14,6 +14,7 @@ import bagit
 from archiver.bundle.contents import Copied, copy_captures
 from archiver.bundle.editing import Plan, check_no_leak
 from archiver.bundle.guide import guide
+from archiver.bundle.verifier_page import verifier_page
 from archiver.errors import EnvironmentUnfit, UsageError
 from archiver.reports.index import Further, index_html
 from archiver.version import tool_version
@@ -111,6 +112,7 @@ def _filled(
         captures = list(copy_captures(store, trust, capture_ids, data, plan))
         _drop_own_files(data)
         (folder / "VERIFY.md").write_text(guide(captures, trust), encoding="utf-8")
+        (folder / "verify.html").write_text(verifier_page(trust), encoding="utf-8")
         (folder / "index.html").write_text(_start_page(captures, plan), encoding="utf-8")
         check_no_leak(folder, [one.edited.secrets for one in captures if one.edited])
         _bag(folder)
@@ -131,7 +133,10 @@ def _drop_own_files(data: Path) -> None:
 
 def _start_page(captures: Sequence[Copied], plan: Plan | None) -> str:
     further = Further(
-        page=[("How to check this bundle: VERIFY.md", "VERIFY.md")],
+        page=[
+            ("Check this bundle in the browser: verify.html", "verify.html"),
+            ("How to check this bundle with other tools: VERIFY.md", "VERIFY.md"),
+        ],
         captures={one.summary.capture_id: list(_links(one)) for one in captures},
     )
     # The time zone of this machine would tell where the collector sits.

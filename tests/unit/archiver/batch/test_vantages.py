@@ -113,9 +113,8 @@ def test_no_credential_reaches_what_the_record_is_made_from():
     """The request that is kept in the spool says scheme and vantage of the proxy, and no more."""
     at = settings_at(SETTINGS, "kz-ala", ENVIRONMENT)
     clock, now = Clock(checked=False, reason="test"), circumstances.datetime.now(circumstances.UTC)
-    request = circumstances.request_of(
-        seed(), at, {"browser": {"path": "/usr/bin/chromium"}}, clock, not_before=None, requested_at=now
-    )
+    means = {"browser": {"path": "/usr/bin/chromium"}}
+    request = circumstances.request_of(seed(), at, means, clock, not_before=None, requested_at=now)
     text = json.dumps(request)
     assert request["upstream"] == {"scheme": "socks5h", "label": "kz-ala", "resolves_names": True}
     assert request["resolver"] == "9.9.9.9"

@@ -101,6 +101,7 @@ def test_a_bundle_that_was_broken_off_can_be_made_again(sealed, bundle):
         "bag-info.txt",
         "index.html",
         "VERIFY.md",
+        "verify.html",
     ):
         (bundle / name).unlink()
     sealed.call("export", capture_id(0), capture_id(1), "--output", "out")
@@ -122,6 +123,8 @@ def test_the_start_page_names_digests_and_leads_outside_nowhere(bundle):
     for link in links:
         assert (bundle / link).is_file(), link
     assert "Content-Security-Policy" in page
+    assert "verify.html" in links
+    assert "verify.html" in (bundle / "tagmanifest-sha256.txt").read_text()
 
 
 @pytest.fixture
