@@ -84,7 +84,7 @@ class CertificateSigner:
                     record,
                     HASH,
                     use_cades=True,
-                    timestamper=_Authority(authority),
+                    timestamper=AuthorityStamper(authority),
                     signed_attr_settings=PdfCMSSignedAttributes(),
                 )
             )
@@ -138,7 +138,7 @@ class CertificateSigner:
         )
 
 
-class _Authority(TimeStamper):
+class AuthorityStamper(TimeStamper):
     """Asks one authority as everything else here asks: bounded, and following no redirect."""
 
     def __init__(self, authority: TrustedAuthority) -> None:
@@ -146,6 +146,7 @@ class _Authority(TimeStamper):
         self._authority = authority
 
     async def async_request_tsa_response(self, req: tsp.TimeStampReq) -> tsp.TimeStampResp:
+        """Send a query and return what came back, which the caller checks."""
         query = req.dump()
         reply = fetch(self._authority.url, query, "application/timestamp-query", MAX_REPLY_BYTES)
         return tsp.TimeStampResp.load(reply)

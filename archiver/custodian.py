@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from archiver.config import Settings, config_folder, state_folder, trust_path
 from archiver.custody import StoreLog
 from archiver.errors import EnvironmentUnfit, UsageError
-from archiver.sealing import Certifier, Sealer
+from archiver.sealing import Sealer
 from archiver.seen import SeenCheckpoints
 from archiver.storing import STORE_KEY
 from manifests.checkpoint import LogKey
@@ -46,6 +47,9 @@ from manifests.trust import (
     render_trust,
 )
 from storage.interface import Store
+
+if TYPE_CHECKING:
+    from archiver.certificate_signing import CertificateSigner
 
 PASSPHRASE_VARIABLE = "ARCHIVER_KEY_PASSPHRASE"  # noqa: S105  the name of a variable, not a secret
 CERTIFICATE_VARIABLE = "ARCHIVER_CERTIFICATE_PASSPHRASE"
@@ -209,10 +213,10 @@ def open_sealer(settings: Settings, store: Store, ask: Ask | None) -> Sealer | N
     if log.key not in trust.logs:
         trust = _trust_own_log(where, trust, log.key)
     staging = Path(settings.spool) / "sealing" / identity
-    return Sealer(store, log, signer, trust, staging, settings.actor, _certifier(settings))
+    return Sealer(store, log, signer, trust, staging, settings.actor, open_certifier(settings))
 
 
-def _certifier(settings: Settings) -> Certifier | None:
+def open_certifier(settings: Settings) -> CertificateSigner | None:
     """Open the organisation's certificate; its library takes a second to load, and few need it."""
     if not settings.certificate:
         return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import itertools
 import os
 import shutil
@@ -371,4 +372,7 @@ def renew(sealer: Sealer, capture_ids: Iterable[str], before: datetime) -> Itera
                 folder = _stage(sealer.staging, {capture_id: files})
                 _put(sealer.store, capture, files)
                 shutil.rmtree(folder)
+                digests = {f"{name}.json": hashlib.sha256(data).hexdigest()}
+                event = new_event("renewed", sealer.actor, capture_id=capture_id, digests=digests)
+                sealer.log.append([encode_event(event)])
             yield capture

@@ -16,8 +16,8 @@ from archiver.cli.options import EXIT_CODES, check_text, command, settings_of, s
 from archiver.cli.output import print_json, print_lines, say
 from archiver.cli.stores import full_ids, holdings_of
 from archiver.cli.verify import read_openings
-from archiver.config import trust_path
-from archiver.custodian import load_trust
+from archiver.config import Settings, trust_path
+from archiver.custodian import load_trust, open_certifier
 from archiver.errors import ExitCode, UsageError
 from archiver.incidents.rules import check_incident_id
 from archiver.reports.document import render_pdf
@@ -33,6 +33,7 @@ from archiver.reports.words import LANGUAGES, words_of
 from archiver.seal_run import event
 from archiver.stores import open_stores
 from archiver.summary import load_summary
+from manifests.trust import Trust
 
 MAX_OPTION_CHARS = 2_000
 
@@ -71,6 +72,9 @@ def report() -> None:
     help="Facts that `archiver annex open --json` printed, to be told in the exhibit.",
 )
 @click.option(
+    "--sign", "signs", is_flag=True, help="Sign it with the certificate of the settings (PAdES, timestamped)."
+)
+@click.option(
     "--output",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
@@ -88,6 +92,7 @@ def exhibit(
     case: str,
     offered: str,
     opened_file: Path | None,
+    signs: bool,
     output: Path,
     store_url: str | None,
     config: Path | None,
@@ -95,7 +100,7 @@ def exhibit(
 ) -> ExitCode:
     """Print one capture as an exhibit: PDF/A-3 with the evidence record and its seal attached.
 
-    The same capture, options and trust file give the same bytes again.
+    The same capture, options and trust file give the same bytes again, but for a signature.
     """
     settings = settings_of(config, store=store_url)
     store = open_stores(settings)
@@ -114,6 +119,8 @@ def exhibit(
         source = gather(Gathering(store, trust, Path(name), datetime.now(UTC)), capture_id)
         _refuse(source, order)
         render_pdf(exhibit_document(source, order, words_of(language)), Path(name), output)
+    if signs:
+        _sign(settings, trust, output)
     log_readily(
         settings,
         store,
@@ -127,6 +134,20 @@ def exhibit(
     else:
         print_lines([f"exhibit {order.number} of capture {capture_id}: {output}"])
     return ExitCode.DONE
+
+
+def _sign(settings: Settings, trust: Trust | None, output: Path) -> None:
+    signer = open_certifier(settings)
+    if signer is None or trust is None:
+        raise UsageError(
+            "exhibit --sign: expected the setting `certificate` and a trust file, got none",
+            code="E228",
+            hint="set `certificate` to a PKCS#12 file, and trust an authority with `archiver trust add-tsa`",
+        )
+    # Here, since the library takes a second to load.
+    from archiver.pdf_signing import sign_pdf  # noqa: PLC0415
+
+    sign_pdf(output, signer, trust)
 
 
 def _refuse(source: Source, order: Order) -> None:

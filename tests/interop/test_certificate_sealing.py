@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -153,3 +154,46 @@ def test_json_of_trust_names_the_certificate(certified):
     assert shown["principal"] == NAME
     left = certified.call("trust", "remove", shown["certificate_sha256"])
     assert left["certificates"] == []
+
+
+def signed_exhibit(certified, tmp_path) -> Path:
+    one = certified.put(1)
+    certified.call("seal", one)
+    words = ("report", "exhibit", one, "--for", "counsel", "--output", "exhibit.pdf")
+    certified.call(*words, "--sign")
+    return tmp_path / "exhibit.pdf"
+
+
+def signatures(path: Path) -> str:
+    done = subprocess.run(["pdfsig", "-nocert", path], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def test_an_exhibit_is_signed_by_certificate_and_another_reader_says_so(certified, tmp_path):
+    """Poppler finds one valid PAdES signature over the whole document, and none after a changed byte."""
+    trust_it(certified)
+    path = signed_exhibit(certified, tmp_path)
+    said = signatures(path)
+    assert said.count("Signature is Valid") == 1
+    assert "ETSI.CAdES.detached" in said
+    assert "Total document signed" in said
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    assert "Signature is Valid" not in signatures(path)
+
+
+def test_an_exhibit_is_not_signed_without_a_certificate_or_an_authority(certified, tmp_path, monkeypatch):
+    """No certificate is a usage error; no authority in reach leaves the document unsigned and says so."""
+    trust_it(certified)
+    one = certified.put(1)
+    certified.call("seal", one)
+    words = ("report", "exhibit", one, "--for", "counsel", "--output", "exhibit.pdf", "--sign")
+    trust = certified.folder / "config" / "archiver" / "trust.toml"
+    text = trust.read_text()
+    trust.write_text(re.sub(r"http://127.0.0.1:\d+", "http://127.0.0.1:1", text))
+    certified.call(*words, code=1)
+    assert "Signature" not in signatures(tmp_path / "exhibit.pdf")
+    trust.write_text(text)
+    monkeypatch.delenv("ARCHIVER_CERTIFICATE")
+    certified.call(*words, code=2)

@@ -96,6 +96,8 @@ def test_renew_stamps_again_before_the_certificate_of_the_authority_ends(home, t
         assert home.call("renew", "--days", "10")["captures"] == []
         assert [each["capture_id"] for each in home.call("renew", "--days", "60")["captures"]] == [one]
         assert home.call("renew", "--days", "60")["captures"] == []
+        renewed = [each for each in home.events() if each["type"] == "renewed"]
+        assert [each["capture_id"] for each in renewed] == [one]
     seal = home.root / "captures" / one / "seal"
     assert (seal / "renewal-01.test.tsr").exists()
     assert home.call("verify", one)["overall"] == "passed"
