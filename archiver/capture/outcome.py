@@ -60,6 +60,10 @@ SAYS_MORE: dict[OutcomeKind, frozenset[OutcomeKind]] = {
 before everything that a page may say besides."""
 
 
+_EMPTY_ANSWER = "ERR_HTTP_RESPONSE_CODE_FAILURE"
+"""The browser's own page for an error status without a body: the server answered, and its status decides."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules may look at.
 
@@ -146,7 +150,7 @@ def _by_failure(facts: Facts) -> Outcome | None:
         return _outcome(
             "failed", f"{says}: {facts.crashed}", [_seen("own-browser", "failed", says, facts.crashed)], 100
         )
-    if not facts.load_error:
+    if not facts.load_error or (facts.status and _EMPTY_ANSWER in facts.load_error):
         return None
     signals = list(find_in_facts("error", [facts.load_error, *facts.network_errors[:3]], facts.status))
     if not signals:

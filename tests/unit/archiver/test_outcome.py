@@ -109,3 +109,15 @@ def test_nothing_received_and_no_error_is_unclear():
     assert kind(is_shown=False) == "unclear"
     assert kind(is_shown=False, status=200) == "unclear"
     assert kind(is_shown=False, status=200, is_document=True) == "captured"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(451, "blocked"), (404, "not-found"), (503, "overloaded"), (429, "rate-limited")],
+)
+def test_an_error_status_without_a_body_is_an_answer_and_no_failure_of_ours(status, kind):
+    """For an empty answer the browser shows a page of its own and reports an error: the server answered."""
+    error = "net::ERR_HTTP_RESPONSE_CODE_FAILURE at https://site.example/"
+    found = judge(Facts(url="https://site.example/", status=status, load_error=error))
+    assert found.kind == kind
+    assert judge(Facts(url="https://site.example/", load_error=error)).kind == "failed"

@@ -23,7 +23,7 @@ PAGES = {
     "/notice": (
         200,
         {"Content-Type": "text/html; charset=windows-1251"},
-        "доступ ограничен".encode("cp1251"),
+        "Доступ к ресурсу ограничен по требованию Роскомнадзора".encode("cp1251"),
     ),
     "/home": (302, {"Location": "/post"}, b""),
     "/loop": (302, {"Location": "/loop"}, b""),
