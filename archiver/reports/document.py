@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib import resources
@@ -68,7 +67,7 @@ class Block:
     """A part of a section.
 
     Args:
-        kind: ``facts``, ``paragraphs``, ``steps``, ``table``, ``pictures``, ``figure``, ``exact``, ``lines``,
+        kind: ``facts``, ``paragraphs``, ``steps``, ``table``, ``pictures``, ``figure``, ``lines``,
             ``code``, ``text``, ``note`` or ``heading``.
         content: What the template expects for that kind: a list of facts, texts, rows (head first),
             pictures; the SVG of a figure.
@@ -181,8 +180,3 @@ def _plain(document: Document) -> dict[str, Any]:
     ]
     values["created_at"] = document.created_at.isoformat()
     return values
-
-
-def exact_facts(pairs: Sequence[tuple[str, str]]) -> Block:
-    """Make a block of facts that are read character by character."""
-    return Block("facts", [Fact(label, value, exact=True) for label, value in pairs])
